@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * mvt_home_t: inside addresses -> instance, as an immutable, versioned snapshot.
+ *
+ * Two uses of one type. As *home map* it is the exact truth: read by an instance only when an
+ * in2out packet has no mapping; home is me -> create, else hand over. As *dispatcher rules* it is
+ * a copy of the home map, perhaps approximated; a wrong rule costs a hand-off, never a packet.
+ *
+ * A range is a prefix (longest wins; <*> is 0.0.0.0/0) whose value is one instance or a bucket
+ * table (hash(host) -> instance, what a NIC calls RETA). A range that changes owner from A to B is
+ * `closing` for the hosts that resolve to A (DESIGN 5, the three beats). A host pin is a /32
+ * range. An opened host is a /32 range at B with the external address it keeps, plus endpoint
+ * pins at A for what was live there.
+ */
+#ifndef MVT_HOME_H
+#define MVT_HOME_H
+
+#include "mvt_types.h"
+
+#define MVT_HOME_BUCKETS 256u /* entries of a bucket table */
+
+enum
+{
+	MVT_HOME_F_CLOSING = 1 << 0,	 /* hosts resolving to `from` are moving to `to` */
+	MVT_HOME_F_BY_ENDPOINT = 1 << 1, /* with CLOSING: `from` creates nothing new even for hosts
+					    that it serves (a host is being opened) */
+	MVT_HOME_F_OPENED = 1 << 2,	 /* /32 only: new mappings must use ext_addr */
+};
+
+typedef struct
+{
+	mvt_prefix4_t prefix;
+	uint16_t realm;
+	uint16_t instance; /* when table is MVT_NONE */
+	uint32_t table;	   /* index of a bucket table, or MVT_NONE */
+	uint16_t from, to; /* with CLOSING */
+	uint32_t flags;
+	uint32_t ext_addr; /* with OPENED */
+} mvt_home_range_t;
+
+typedef struct
+{
+	mvt_endpoint_t endpoint; /* inside endpoint */
+	uint16_t realm;
+	uint16_t instance;
+} mvt_home_pin_t;
+
+typedef struct
+{
+	uint64_t version;
+	const mvt_home_range_t *ranges; /* must contain 0.0.0.0/0 of realm 0 */
+	uint32_t n_ranges;
+	const uint16_t *tables; /* [n_tables][MVT_HOME_BUCKETS] */
+	uint32_t n_tables;
+	const mvt_home_pin_t *pins; /* endpoint pins */
+	uint32_t n_pins;
+	uint16_t n_instances; /* every instance named must be below; INVALID otherwise */
+	uint64_t secret[4];   /* keys the tables */
+	uint64_t bucket_key;  /* keys hash(host): the same in every version, independent of the
+				 hash that chooses a host's external address */
+} mvt_home_desc_t;
+
+typedef struct
+{
+	uint16_t instance;
+	uint16_t from, to; /* valid when flags has CLOSING, which is set only if the host resolves
+			      to `from` */
+	uint16_t pinned;   /* 1: by an endpoint pin */
+	uint32_t flags;
+	uint32_t ext_addr;
+} mvt_home_answer_t;
+
+typedef struct mvt_home mvt_home_t;
+
+/* Returns NULL with *err INVALID (no default range, instance or table out of range, duplicate
+ * range or pin) or NO_MEMORY. Every array is copied. */
+mvt_home_t *mvt_home_new (const mvt_home_desc_t *desc, const mvt_mem_t *mem, mvt_err_t *err);
+void mvt_home_remove (mvt_home_t *home);
+uint64_t mvt_home_version (const mvt_home_t *home);
+
+/* Any thread; writes nothing. port and proto matter only where endpoint pins exist. */
+void mvt_home_lookup (const mvt_home_t *home, uint16_t realm, uint32_t addr, uint16_t port,
+		      uint8_t proto, mvt_home_answer_t *answer);
+
+/* The instance alone: the dispatcher's question. One instance for everything (a single <*> range
+ * without table and pins) costs no lookup. */
+uint16_t mvt_home_instance (const mvt_home_t *home, uint16_t realm, uint32_t addr, uint16_t port,
+			    uint8_t proto);
+
+/* hash(host) -> bucket, 0..255. */
+uint32_t mvt_home_bucket (uint64_t bucket_key, uint16_t realm, uint32_t addr);
+
+/* The covering range of addr as it was described, for `show rules`. */
+bool mvt_home_range_of (const mvt_home_t *home, uint16_t realm, uint32_t addr,
+			mvt_home_range_t *range);
+
+#endif /* MVT_HOME_H */
