@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * mvt_engine_t: the embedded engine. Threads, rings, mailboxes and packet I/O around the core;
+ * the dataplane of machines without VPP. With nat44.h this header is all that Python sees.
+ *
+ * Two modes, one code path. *Threaded*: a dispatcher thread reads the TUN devices and feeds
+ * instances, one thread each, through single-producer rings; instances write to the devices
+ * themselves and hand packets to each other through one ring per ordered pair. *Stepped*: no
+ * thread; mvt_engine_step runs the dispatcher and all instances on the caller's thread until
+ * nothing is left to do, in a fixed order, so that the same input gives the same output byte for
+ * byte. Replay of captures, tests and models use it.
+ *
+ * Control functions may be called from any one control thread at a time, in both modes; they
+ * travel as jobs through the instances' mailboxes and return when done. Errors: a negative
+ * mvt_err_t; creation also writes one sentence for people into err.
+ */
+#ifndef MVT_ENGINE_H
+#define MVT_ENGINE_H
+
+#include "nat44.h"
+
+#define MVT_ENGINE_ERR_LEN 256
+
+typedef struct mvt_engine mvt_engine_t;
+
+typedef struct
+{
+	uint32_t instances_initial; /* active at the start; the pool is cut evenly among them */
+	uint32_t instances_max;	    /* 1..64 */
+	uint32_t max_mappings;	    /* per instance */
+	uint32_t max_sessions, max_hosts; /* 0: the core's default */
+	uint32_t block_size;	    /* power of two */
+	uint32_t max_slots;	    /* addresses the pool may ever hold */
+	uint32_t fragment_timeout;
+	uint32_t hold_seconds, hold_share_1024;
+	uint8_t by_host, log;
+	uint8_t stepped;	    /* 1: no threads, the clock is the caller's */
+	uint8_t truncated_ok;	    /* captures */
+	uint8_t low_water_percent;  /* refill below this share of free blocks; 0: 10 */
+	uint8_t pin_threads;	    /* 1: instance i on the i-th allowed CPU */
+	const uint64_t *allocatable; /* [1024] bitmap of ports */
+	const mvt_policy_desc_t *policy;
+	uint64_t seed[4];	    /* all zero: real entropy is taken */
+	const char *tun_inside;	    /* threaded: device names; NULL: no device (inject only) */
+	const char *tun_outside;
+} mvt_engine_config_t;
+
+/* Creates instances, shards the pool, publishes the initial home map and rules (a single <*> of
+ * one instance, or a bucket table over the initial ones), opens the devices. Devices that do not
+ * exist are created and removed at the end; existing persistent ones are used. NULL with *code and
+ * err on failure: nothing is left behind. */
+mvt_engine_t *mvt_engine_new (const mvt_engine_config_t *config, int *code, char *err);
+/* Threaded: start and stop the threads. stop waits until rings are empty or 1 s has passed. */
+int mvt_engine_start (mvt_engine_t *engine);
+void mvt_engine_stop (mvt_engine_t *engine);
+void mvt_engine_free (mvt_engine_t *engine);
+
+/* ---- time ---- */
+/* Tick of the engine: monotonic seconds plus the offset; stepped: as set. */
+uint32_t mvt_engine_now (mvt_engine_t *engine);
+/* Move the clock forward by seconds (tests, Robot); stepped: also sets it. Instances see it with
+ * their next loop; returns when all have. */
+int mvt_engine_advance (mvt_engine_t *engine, uint32_t seconds);
+int mvt_engine_set_tick (mvt_engine_t *engine, uint32_t tick); /* stepped only, never backwards */
+
+/* ---- packets in memory ---- */
+typedef struct
+{
+	uint8_t *data;	  /* IPv4 packet, rewritten in place when translated */
+	uint32_t len;
+	uint8_t dir;	  /* in: MVT_IN2OUT / MVT_OUT2IN; out: the side it leaves by: in2out leaves
+			     outside; a hairpin that came from inside leaves inside (MVT_OUT2IN) */
+	uint8_t verdict;  /* TRANSLATED, PASSED, DROPPED; never HANDOFF or HELD at the end of a step,
+			     except HELD for fragments that still wait */
+	uint8_t reason;
+	uint8_t flags;	  /* MVT_PKT_TRUNCATED_OK ... */
+	uint16_t instance; /* that gave the verdict */
+	uint16_t first_instance; /* that the dispatcher chose */
+	uint64_t cookie;  /* the caller's */
+} mvt_engine_packet_t;
+
+/* Stepped: bring packets through, in order. A HELD fragment keeps data borrowed: its final verdict
+ * is given by a later call through mvt_engine_late. Returns 0. */
+int mvt_engine_step (mvt_engine_t *engine, mvt_engine_packet_t *packets, uint32_t n);
+/* Fragments held in earlier steps that have a verdict now. Returns how many were written. */
+uint32_t mvt_engine_late (mvt_engine_t *engine, mvt_engine_packet_t *out, uint32_t max);
+/* Threaded: copy packets in as if a device had delivered them, and collect what leaves (tests).
+ * inject returns how many were accepted; collect how many were written, at most max, waiting up to
+ * timeout_ms for the first. data of collected packets points into buf. */
+uint32_t mvt_engine_inject (mvt_engine_t *engine, const mvt_engine_packet_t *packets, uint32_t n);
+uint32_t mvt_engine_collect (mvt_engine_t *engine, mvt_engine_packet_t *out, uint32_t max,
+			     uint8_t *buf, uint32_t buf_len, uint32_t timeout_ms);
+
+/* ---- snapshot ---- */
+typedef enum
+{
+	MVT_INSTANCE_SPARE = 0,
+	MVT_INSTANCE_ACTIVE = 1,
+	MVT_INSTANCE_DRAINING = 2,
+} mvt_instance_state_t;
+
+typedef struct
+{
+	uint32_t id;
+	uint32_t state; /* mvt_instance_state_t */
+	uint64_t cycles_busy, cycles_total; /* whole loop turns that moved packets; all of them */
+	uint64_t loops;
+	uint64_t epoch; /* ownership epoch */
+	uint64_t ring_dropped; /* dispatcher found this instance's ring full */
+	uint64_t io_errors;    /* writes that a device refused */
+	uint64_t counters[64]; /* in the order of foreach_mvt_counter, then foreach_mvt_gauge */
+	uint64_t passed[8];
+	uint64_t dropped[32];
+	uint64_t free_blocks_by_slot_hint; /* slots that are exhausted here */
+} mvt_instance_snapshot_t;
+
+/* All instances, including spare ones. Returns how many were written. Any thread. */
+uint32_t mvt_engine_snapshot (mvt_engine_t *engine, mvt_instance_snapshot_t *out, uint32_t max);
+
+/* ---- control; each is idempotent ---- */
+int mvt_engine_activate (mvt_engine_t *engine, uint32_t instance);
+/* Marks it draining: it is no longer among `active`, gives its free blocks away as they become
+ * free, and turns SPARE once it has no mapping, no block and no range of the home map. */
+int mvt_engine_drain (mvt_engine_t *engine, uint32_t instance);
+/* Move up to n free blocks (of slot, or of any for MVT_NONE). Returns how many were moved. */
+int mvt_engine_transfer (mvt_engine_t *engine, uint32_t from, uint32_t to, uint32_t slot,
+			 uint32_t n);
+/* shard: percent of from's free blocks, evenly over all slots. Returns how many were moved. */
+int mvt_engine_shard (mvt_engine_t *engine, uint32_t from, uint32_t to, uint32_t percent);
+/* Publish; returns when every instance has begun a loop with it. desc->secret and bucket_key are
+ * filled in by the engine. STALE when version is older than the one in force; the same version
+ * again is a no-op. */
+int mvt_engine_set_home (mvt_engine_t *engine, const mvt_home_desc_t *desc);
+int mvt_engine_set_rules (mvt_engine_t *engine, const mvt_home_desc_t *desc);
+/* Generation as in desc. Addresses that vanish drain; with force their mappings end. */
+int mvt_engine_set_policy (mvt_engine_t *engine, const mvt_policy_desc_t *desc, int force);
+uint64_t mvt_engine_home_version (mvt_engine_t *engine);
+/* hash(host) -> bucket under this engine's key. */
+uint32_t mvt_engine_bucket (mvt_engine_t *engine, uint16_t realm, uint32_t addr);
+int mvt_engine_bucket_table (mvt_engine_t *engine, uint16_t *table /* [256] */);
+/* Run one job at its owner and wait. The job's op, inputs and output arrays are the caller's. For
+ * STATIC_ADD/DEL the instance is found from the external endpoint (pass MVT_NO_INSTANCE). */
+int mvt_engine_job (mvt_engine_t *engine, uint32_t instance, mvt_job_t *job);
+/* Events of all instances, oldest first per instance. One reader. */
+uint32_t mvt_engine_events (mvt_engine_t *engine, mvt_event_t *out, uint32_t max);
+/* Raise an instance's ownership epoch: it drops its mappings before its next packet (takeover). */
+int mvt_engine_reset_instance (mvt_engine_t *engine, uint32_t instance);
+
+/* ---- captures ---- */
+typedef struct
+{
+	uint64_t in, out, passed, held;
+	uint64_t dropped[32];
+	uint64_t skipped;	/* records that hold no IPv4 packet, written unchanged */
+	uint64_t bytes_offset;	/* of the broken record, when cut */
+	uint8_t cut;		/* the capture ends in the middle of a record */
+	uint8_t pad[7];
+} mvt_replay_result_t;
+
+/* NAT a capture (pcap or pcapng; Ethernet with VLAN tags, raw IP, Linux cooked v1 and v2)
+ * through a stepped engine. Direction: from inside when the source is an inside host. Packets are
+ * written in input order with their timestamps; time is the packets'. progress may be NULL; it is
+ * called now and then with bytes read and total, and stops the replay by returning nonzero.
+ * Returns 0, or a negative mvt_err_t with one sentence in err. A cut capture is not an error here:
+ * result->cut is set and everything before was written. */
+int mvt_engine_replay (mvt_engine_t *engine, const char *in_path, const char *out_path,
+		       mvt_replay_result_t *result,
+		       int (*progress) (void *ctx, uint64_t done, uint64_t total), void *ctx,
+		       char *err);
+
+/* ---- measuring ---- */
+typedef struct
+{
+	uint32_t flows;
+	uint32_t batches;
+	uint8_t direction;
+	uint8_t random_order;
+	uint8_t proto; /* MVT_PROTO_UDP or TCP */
+	uint8_t new_flows; /* measure making mappings instead of hits */
+	uint64_t seed;
+	double clocks_per_packet; /* out: TSC clocks in mvt_nat44_process and background alone */
+	double seconds;		  /* out */
+	uint64_t packets;	  /* out */
+	uint64_t wrong;		  /* out: packets whose verdict was not TRANSLATED */
+	uint64_t memory_bytes;	  /* out: resident memory that the instance took */
+} mvt_bench_case_t;
+
+/* One instance of its own, 64-byte packets made outside the timed part. */
+int mvt_engine_bench (const mvt_engine_config_t *config, mvt_bench_case_t *bench, char *err);
+
+#endif /* MVT_ENGINE_H */
