@@ -17,7 +17,8 @@
 
 #include "mvt_types.h"
 
-#define MVT_HOME_BUCKETS 256u /* entries of a bucket table */
+#define MVT_HOME_BUCKETS   256u /* entries of a bucket table */
+#define MVT_HOME_INSTANCES 64u	/* of a process at most; instance numbers are below */
 
 enum
 {
@@ -48,13 +49,14 @@ typedef struct
 typedef struct
 {
 	uint64_t version;
-	const mvt_home_range_t *ranges; /* must contain 0.0.0.0/0 of realm 0 */
+	const mvt_home_range_t *ranges; /* must contain 0.0.0.0/0 of realm 0, which also serves
+					   addresses of other realms that no range covers */
 	uint32_t n_ranges;
 	const uint16_t *tables; /* [n_tables][MVT_HOME_BUCKETS] */
 	uint32_t n_tables;
 	const mvt_home_pin_t *pins; /* endpoint pins */
 	uint32_t n_pins;
-	uint16_t n_instances; /* every instance named must be below; INVALID otherwise */
+	uint16_t n_instances; /* every instance named must be below; at most MVT_HOME_INSTANCES */
 	uint64_t secret[4];   /* keys the tables */
 	uint64_t bucket_key;  /* keys hash(host): the same in every version, independent of the
 				 hash that chooses a host's external address */
@@ -72,26 +74,67 @@ typedef struct
 
 typedef struct mvt_home mvt_home_t;
 
-/* Returns NULL with *err INVALID (no default range, instance or table out of range, duplicate
- * range or pin) or NO_MEMORY. Every array is copied. */
+/* Every array is copied; bits of a prefix below its length are ignored. Returns NULL with *err
+ * (which may not be NULL) INVALID or NO_MEMORY. INVALID: no default range; an instance, table,
+ * prefix length or protocol out of range; one range or pin twice; CLOSING from an instance to
+ * itself; BY_ENDPOINT without CLOSING; OPENED that is no /32 or without ext_addr.
+ * The caller owns the map; mem must outlive it. */
 mvt_home_t *mvt_home_new (const mvt_home_desc_t *desc, const mvt_mem_t *mem, mvt_err_t *err);
 void mvt_home_remove (mvt_home_t *home);
 uint64_t mvt_home_version (const mvt_home_t *home);
 
-/* Any thread; writes nothing. port and proto matter only where endpoint pins exist. */
+/* Any thread; writes nothing. port and proto matter only where endpoint pins exist. The instance
+ * is that of the endpoint pin, else of the longest range. What else the answer says:
+ *   CLOSING   the longest range is closing and the instance is its `from`. For a pinned endpoint
+ *             only if that range is the host's own /32: pins and host pins are longer than, and
+ *             so not part of, a closing prefix around them.
+ *   OPENED    with ext_addr, also for the host's pinned endpoints: they keep its address too.
+ * Fields that are not said to be valid are 0. */
 void mvt_home_lookup (const mvt_home_t *home, uint16_t realm, uint32_t addr, uint16_t port,
 		      uint8_t proto, mvt_home_answer_t *answer);
-
-/* The instance alone: the dispatcher's question. One instance for everything (a single <*> range
- * without table and pins) costs no lookup. */
-uint16_t mvt_home_instance (const mvt_home_t *home, uint16_t realm, uint32_t addr, uint16_t port,
-			    uint8_t proto);
 
 /* hash(host) -> bucket, 0..255. */
 uint32_t mvt_home_bucket (uint64_t bucket_key, uint16_t realm, uint32_t addr);
 
-/* The covering range of addr as it was described, for `show rules`. */
+/* The covering range of addr as it was described, for `show rules`. Always true: the default
+ * covers everything. */
 bool mvt_home_range_of (const mvt_home_t *home, uint16_t realm, uint32_t addr,
 			mvt_home_range_t *range);
+
+/* The first bytes of a map, for the inlines below. */
+typedef struct
+{
+	uint64_t version;
+	uint32_t single; /* the one instance of everything, or MVT_NONE */
+	uint32_t n_pins; /* endpoint pins; 0: ports do not matter */
+} mvt_home_head_t;
+
+static inline const mvt_home_head_t *
+mvt_home_head (const mvt_home_t *home)
+{
+	return (const mvt_home_head_t *) (const void *) home;
+}
+
+/* Does the answer depend on ports? */
+static inline bool
+mvt_home_has_pins (const mvt_home_t *home)
+{
+	return mvt_home_head (home)->n_pins != 0;
+}
+
+uint16_t mvt_home_instance_slow (const mvt_home_t *home, uint16_t realm, uint32_t addr,
+				 uint16_t port, uint8_t proto);
+
+/* The instance alone: the dispatcher's question. One instance for everything (a single <*> range
+ * without table and pins) costs no lookup. */
+static inline uint16_t
+mvt_home_instance (const mvt_home_t *home, uint16_t realm, uint32_t addr, uint16_t port,
+		   uint8_t proto)
+{
+	uint32_t single = mvt_home_head (home)->single;
+	if (mvt_likely (single != MVT_NONE))
+		return (uint16_t) single;
+	return mvt_home_instance_slow (home, realm, addr, port, proto);
+}
 
 #endif /* MVT_HOME_H */

@@ -14,7 +14,8 @@
 #include "mvt_tcp.h" /* MVT_TIMEOUT_* */
 #include "mvt_types.h"
 
-#define MVT_POLICY_MAX 4096 /* policies in one set; tclass is 16 bits: policy * MVT_TIMEOUT_N */
+#define MVT_POLICY_MAX	 4096	  /* policies in one set; tclass is 16 bits: policy * MVT_TIMEOUT_N */
+#define MVT_POLICY_SLOTS (1u << 20) /* slots are below: a /12 of pool addresses */
 
 /* One policy. Policy 0 is the default that nat44's own keys describe. */
 typedef struct
@@ -40,7 +41,9 @@ typedef struct
 	uint8_t pad[3];
 } mvt_pool_run_t;
 
-/* A static 1:1 rule: prefixes of equal length, all protocols. */
+/* A static 1:1 rule: prefixes of equal length, all protocols; host bits are kept. Rules may nest,
+ * the longest wins on either side. Where nested rules disagree (an address's outside address
+ * belongs to another rule) that address has no rule: what is translated always translates back. */
 typedef struct
 {
 	mvt_prefix4_t inside;
@@ -75,10 +78,19 @@ typedef struct
 
 typedef struct mvt_policy_set mvt_policy_set_t;
 
-/* Build a set. Inside prefixes, multicast (224.0.0.0/4), class E, broadcast, loopback
- * and 0.0.0.0/8 are made exempt destinations here; static 1:1 outside addresses are not.
- * Returns NULL with *err set: INVALID (policy number, overlapping runs, static lengths that
- * differ, pool inside an inside prefix, more than MVT_POLICY_MAX), NO_MEMORY. */
+/* Build a set. Exempt destinations are the configured ones, inside prefixes, the inside of 1:1
+ * rules, and 0.0.0.0/8, loopback, multicast (224.0.0.0/4) and class E with broadcast. The outside of
+ * 1:1 rules is taken out of an exemption that covers it: longest wins, 1:1 when equal. Bits of a
+ * prefix below its length are ignored. Cost: O(size of the description).
+ * Returns NULL with *err set (err may not be NULL):
+ *   INVALID    a policy, slot, filter or prefix length out of range; no policy or more than
+ *              MVT_POLICY_MAX; one inside prefix twice; runs that overlap in addresses or slots;
+ *              a pool or 1:1 outside address that is an inside one (RFC 4787 REQ-7) or that no
+ *              host can have (0/8, 127/8, 224.0.0.0 and above); lengths of a 1:1 rule that differ
+ *   EXISTS     two 1:1 rules for one inside or one outside prefix
+ *   IN_USE     the outside of a 1:1 rule overlaps the pool (a draining address counts)
+ *   NO_MEMORY
+ * The caller owns the set; mem must outlive it. */
 mvt_policy_set_t *mvt_policy_set_new (const mvt_policy_desc_t *desc, const mvt_mem_t *mem,
 				      mvt_err_t *err);
 void mvt_policy_set_remove (mvt_policy_set_t *set);
@@ -87,37 +99,90 @@ void mvt_policy_set_remove (mvt_policy_set_t *set);
 uint64_t mvt_policy_generation (const mvt_policy_set_t *set);
 /* Policy index of an inside host, MVT_NONE when addr is not inside. */
 uint32_t mvt_policy_of (const mvt_policy_set_t *set, uint32_t addr);
+/* => policy < count */
 const mvt_policy_t *mvt_policy_at (const mvt_policy_set_t *set, uint32_t policy);
 uint32_t mvt_policy_count (const mvt_policy_set_t *set);
-/* timeouts, flat: [policy * 8 + class]; what mvt_entry_t.tclass indexes. */
+/* timeouts, flat: [policy * MVT_TIMEOUT_N + class]; what mvt_entry_t.tclass indexes. */
 const uint32_t *mvt_policy_timeouts (const mvt_policy_set_t *set);
-/* The i-th slot of a policy's pool, i < n_slots. */
+/* The i-th slot of a policy's pool. => policy < count, i < its n_slots */
 uint32_t mvt_policy_slot (const mvt_policy_set_t *set, uint32_t policy, uint32_t i);
-/* Slot of an external address or MVT_NONE; *draining may be NULL. */
-uint32_t mvt_policy_slot_of (const mvt_policy_set_t *set, uint32_t addr, bool *draining);
 /* Address of a slot; 0 when the slot is not configured. */
 uint32_t mvt_policy_slot_addr (const mvt_policy_set_t *set, uint32_t slot);
 /* Static 1:1: true and *out set when addr has a rule. */
 bool mvt_policy_static_in2out (const mvt_policy_set_t *set, uint32_t addr, uint32_t *out);
 bool mvt_policy_static_out2in (const mvt_policy_set_t *set, uint32_t addr, uint32_t *out);
-bool mvt_policy_has_statics (const mvt_policy_set_t *set);
+
+/* The first bytes of a set, for the inlines below: what nearly every packet asks. */
+typedef struct
+{
+	uint32_t first; /* address */
+	uint32_t count;
+	uint32_t slot;
+	uint32_t draining;
+} mvt_policy_span_t;
+
+typedef struct
+{
+	uint64_t exempt_bits[65536 / 64]; /* by the top 16 bits of a destination */
+	const uint32_t *span_first;	  /* sorted first addresses of the spans */
+	const mvt_policy_span_t *spans;	  /* the pool's runs, in the same order */
+	const uint32_t *span_index; /* [t]: spans that begin below t << 16; NULL where they are few */
+	uint32_t n_spans;
+	bool has_statics;
+} mvt_policy_head_t;
+
+static inline const mvt_policy_head_t *
+mvt_policy_head (const mvt_policy_set_t *set)
+{
+	return (const mvt_policy_head_t *) (const void *) set;
+}
+
+static inline bool
+mvt_policy_has_statics (const mvt_policy_set_t *set)
+{
+	return mvt_policy_head (set)->has_statics;
+}
+
+/* Slot of an external address or MVT_NONE; *draining may be NULL and is set only with a slot.
+ * One run costs one comparison, thousands a binary search among those of one /16. */
+static inline uint32_t
+mvt_policy_slot_of (const mvt_policy_set_t *set, uint32_t addr, bool *draining)
+{
+	const mvt_policy_head_t *head = mvt_policy_head (set);
+	uint32_t at = 0, n = head->n_spans;
+	const mvt_policy_span_t *span;
+
+	if (head->span_index)
+		{
+			at = head->span_index[addr >> 16];
+			n = head->span_index[(addr >> 16) + 1] - at;
+		}
+	/* at = how many spans begin at or below addr; no branch that depends on addr */
+	while (n > 0)
+		{
+			uint32_t half = n / 2, above = head->span_first[at + half] > addr;
+			at = above ? at : at + half + 1;
+			n = above ? half : n - half - 1;
+		}
+	if (at == 0)
+		return MVT_NONE;
+	span = &head->spans[at - 1];
+	if (addr - span->first >= span->count)
+		return MVT_NONE;
+	if (draining)
+		*draining = span->draining != 0;
+	return span->slot + (addr - span->first);
+}
 
 /* Is the destination exempt? One bit per destination /16 answers nearly always; only a set bit
  * goes on to the prefix match. In the header because every in2out packet asks. */
 bool mvt_policy_exempt_slow (const mvt_policy_set_t *set, uint32_t dst);
 
-/* The first bytes of a set, for the inline below. */
-typedef struct
-{
-	uint64_t exempt_bits[65536 / 64];
-} mvt_policy_head_t;
-
 static inline bool
 mvt_policy_exempt (const mvt_policy_set_t *set, uint32_t dst)
 {
-	const mvt_policy_head_t *head = (const mvt_policy_head_t *) (const void *) set;
 	uint32_t top = dst >> 16;
-	return mvt_unlikely (head->exempt_bits[top / 64] >> (top % 64) & 1) &&
+	return mvt_unlikely (mvt_policy_head (set)->exempt_bits[top / 64] >> (top % 64) & 1) &&
 	       mvt_policy_exempt_slow (set, dst);
 }
 

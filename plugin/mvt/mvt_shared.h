@@ -26,6 +26,7 @@ typedef struct
 	_Atomic uint16_t owner[];
 } mvt_directory_t;
 
+/* 0 when there is no such directory: block_bits above 15, or block numbers beyond 32 bits. */
 size_t mvt_directory_footprint (uint32_t n_slots, uint32_t block_bits);
 /* All blocks belong to nobody (MVT_NO_INSTANCE). mem: footprint bytes, cache-line aligned. */
 mvt_directory_t *mvt_directory_format (void *mem, uint32_t n_slots, uint32_t block_bits);
@@ -57,7 +58,7 @@ typedef struct
 	uint64_t frag_key;    /* keys the hash that gives a datagram's fragments one instance */
 	uint64_t address_key; /* keys the hash that gives a host its external address */
 	_Atomic uint32_t n_active; /* fragments and stray packets are spread over active[0..n_active) */
-	_Atomic uint16_t active[64];
+	_Atomic uint16_t active[MVT_HOME_INSTANCES];
 } mvt_shared_t;
 
 /* The dispatcher (DESIGN 4.3): which instance is pkt for? Reads headers with bounds checks, sets
@@ -67,12 +68,20 @@ typedef struct
  *   out2in                       directory by destination endpoint; a static 1:1 address: rules by
  *                                the inside address it stands for
  *   out2in ICMP error            directory by the embedded packet's source endpoint
- *   out2in fragment              hash (src, dst, id, protocol) over the active instances
+ *   out2in fragment              mvt_dispatch_fragment, or the directory when MVT_PKT_PORT_KNOWN;
+ *                                to a static 1:1 address: as a whole packet, it needs no port
  *   malformed, not ours          any active instance: it gives the verdict and counts
- * Returns an instance below 64, never MVT_NO_INSTANCE (a block without owner: any active one).
+ * Returns an instance below MVT_HOME_INSTANCES, never MVT_NO_INSTANCE (a block without owner: any
+ * active one). It is a hint: what instances do with a packet does not rely on it.
  *
- * Called by engine and VPP for every packet: the in2out case with a single rule and the whole
- * out2in UDP/TCP case are inline-cheap. */
+ * Called by engine and VPP for every packet: the in2out case with a single rule reads nothing of
+ * the packet, the out2in UDP/TCP case the headers, the pool's runs and one directory word.
+ *  => a snapshot that is not set yet (NULL) is allowed: any active instance */
 uint16_t mvt_dispatch (const mvt_shared_t *shared, mvt_pkt_t *pkt);
+
+/* The instance that all fragments of a datagram meet at: hash (src, dst, id, protocol) over the
+ * active instances. Any thread; instance 0 while none is active. */
+uint16_t mvt_dispatch_fragment (const mvt_shared_t *shared, uint32_t src, uint32_t dst,
+				uint16_t id, uint8_t ip_proto);
 
 #endif /* MVT_SHARED_H */
