@@ -19,15 +19,15 @@ _Static_assert ((MVT_TIMEOUT_N & (MVT_TIMEOUT_N - 1)) == 0, "a class is taken of
 
 /* clang-format off */
 const uint8_t mvt_tcp_table[MVT_TCP_STATE_N][2][MVT_TCP_EVENT_N] = {
-	/*             in2out: other   FIN     SYN     RST      out2in: other   FIN     SYN     RST */
-	[CLOSED] = {         { CLOSED, CLOSED, INIT_I, CLOSED },      { CLOSED, CLOSED, INIT_O, CLOSED } },
-	[INIT_I] = {         { INIT_I, INIT_I, INIT_I, INIT_I },      { INIT_I, INIT_I, ESTAB,  INIT_I } },
-	[INIT_O] = {         { INIT_O, INIT_O, ESTAB,  INIT_O },      { INIT_O, INIT_O, INIT_O, INIT_O } },
-	[ESTAB]  = {         { ESTAB,  FIN_I,  ESTAB,  TRANS  },      { ESTAB,  FIN_O,  ESTAB,  TRANS  } },
-	[FIN_I]  = {         { FIN_I,  FIN_I,  FIN_I,  TRANS  },      { FIN_I,  FIN_IO, FIN_I,  TRANS  } },
-	[FIN_O]  = {         { FIN_O,  FIN_IO, FIN_O,  TRANS  },      { FIN_O,  FIN_O,  FIN_O,  TRANS  } },
-	[FIN_IO] = {         { FIN_IO, FIN_IO, INIT_I, FIN_IO },      { FIN_IO, FIN_IO, INIT_O, FIN_IO } },
-	[TRANS]  = {         { ESTAB,  ESTAB,  ESTAB,  TRANS  },      { ESTAB,  ESTAB,  ESTAB,  TRANS  } },
+	/*     in2out: other   FIN     SYN     RST    out2in: other   FIN     SYN     RST */
+	[CLOSED] = { { CLOSED, CLOSED, INIT_I, CLOSED },          { CLOSED, CLOSED, INIT_O, CLOSED } },
+	[INIT_I] = { { INIT_I, INIT_I, INIT_I, INIT_I },          { INIT_I, INIT_I, ESTAB,  INIT_I } },
+	[INIT_O] = { { INIT_O, INIT_O, ESTAB,  INIT_O },          { INIT_O, INIT_O, INIT_O, INIT_O } },
+	[ESTAB]  = { { ESTAB,  FIN_I,  ESTAB,  TRANS  },          { ESTAB,  FIN_O,  ESTAB,  TRANS  } },
+	[FIN_I]  = { { FIN_I,  FIN_I,  FIN_I,  TRANS  },          { FIN_I,  FIN_IO, FIN_I,  TRANS  } },
+	[FIN_O]  = { { FIN_O,  FIN_IO, FIN_O,  TRANS  },          { FIN_O,  FIN_O,  FIN_O,  TRANS  } },
+	[FIN_IO] = { { FIN_IO, FIN_IO, INIT_I, FIN_IO },          { FIN_IO, FIN_IO, INIT_O, FIN_IO } },
+	[TRANS]  = { { ESTAB,  ESTAB,  ESTAB,  TRANS  },          { ESTAB,  ESTAB,  ESTAB,  TRANS  } },
 };
 /* clang-format on */
 
