@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * mvt_index_t: the exact in2out index of one instance, inside endpoint -> line of an mvt_entry_t.
+ *
+ * in2out hashes (inside address, port or query id, protocol, realm) to a bucket of one cache line
+ * (mvt_buckets.h) and goes from there to the entry, whose own first bytes are the key. out2in needs
+ * no index. A hit costs the bucket's line and the entry's, which NAT touches anyway; a miss costs
+ * the bucket's. For a batch: hash and prefetch all, then candidate and prefetch the entries, then
+ * find.
+ *
+ * Only the owning instance touches it. Nothing is allocated after creation; 10.3 bytes per entry
+ * at full size. The number of places where an entry may lie is bounded; an insert that finds none
+ * is refused and counted, so crafted endpoints cannot make lookups slow. The hash is keyed
+ * (mvt_crc32c.h).
+ */
+#ifndef MVT_INDEX_H
+#define MVT_INDEX_H
+
+#include "mvt_buckets.h"
+#include "mvt_crc32c.h"
+#include "mvt_entry.h"
+
+typedef struct
+{
+	mvt_buckets_t buckets; /* count, refused, displaced, stashed, grown are its counters */
+	mvt_secret_t secret;
+	mvt_mem_t mem;
+} mvt_index_t;
+
+/* Creates an index for up to max_entries lines (at most 2^28) under a copy of the secret; all
+ * memory is reserved now. NULL when max_entries is out of range or there is no memory. The caller
+ * owns it until mvt_index_remove, which takes NULL too. */
+mvt_index_t *mvt_index_new (uint32_t max_entries, const mvt_secret_t *secret, const mvt_mem_t *mem);
+void mvt_index_remove (mvt_index_t *ix);
+
+/* Maps the endpoint in lines[line] to line. `lines` is the array that find is called with.
+ * 0; MVT_ERR_EXISTS when another line has this endpoint already; MVT_ERR_FULL when there is no
+ * place, counted in buckets.refused. Errors change nothing.
+ * => hash is mvt_index_hash of the endpoint that already stands in lines[line] */
+int mvt_index_insert (mvt_index_t *ix, const mvt_entry_t *lines, uint32_t hash, uint32_t line);
+
+/* Removes the line. 0 or MVT_ERR_NOT_FOUND. The entry itself is not read. */
+int mvt_index_delete (mvt_index_t *ix, uint32_t hash, uint32_t line);
+
+/* Goes on with a growth under way by at most n buckets; call it once per batch. About 20 ns a
+ * bucket, nothing when no growth is under way. */
+static inline void
+mvt_index_maintain (mvt_index_t *ix, uint32_t n)
+{
+	if (mvt_unlikely (mvt_buckets_growing (&ix->buckets)))
+		mvt_buckets_maintain (&ix->buckets, n);
+}
+
+/* For tests: 0, or a negative number that names the broken invariant. Reads every entry. */
+int mvt_index_verify (const mvt_index_t *ix, const mvt_entry_t *lines);
+
+/* ---- hot path ---- */
+
+/* The protocol picks the word of the secret, since address, port and realm fill the 64 bits. */
+static inline uint32_t
+mvt_index_hash (const mvt_index_t *ix, uint32_t addr, uint16_t port, uint8_t proto, uint16_t realm)
+{
+	uint64_t key = (uint64_t) addr << 32 | (uint32_t) port << 16 | realm;
+	unsigned w = proto & 3;
+	return mvt_crc32c_u64 (0, mvt_mix (key, ix->secret.word[w].add, ix->secret.word[w].mul));
+}
+
+static inline void
+mvt_index_prefetch (const mvt_index_t *ix, uint32_t hash)
+{
+	mvt_buckets_prefetch (&ix->buckets, hash);
+}
+
+/* The line most likely to be the one, for prefetching it; MVT_NONE when the primary bucket has
+ * none. Not verified, and MVT_NONE does not mean a miss: only find decides. */
+static inline uint32_t
+mvt_index_candidate (const mvt_index_t *ix, uint32_t hash)
+{
+	return mvt_buckets_candidate (&ix->buckets, hash);
+}
+
+typedef struct
+{
+	const mvt_entry_t *lines;
+	uint32_t addr;
+	uint16_t port, realm;
+	uint8_t proto;
+} mvt_index_key_t;
+
+static inline bool
+mvt_index_key_equal (const void *ctx, uint32_t line)
+{
+	const mvt_index_key_t *key = ctx;
+	const mvt_entry_t *e = &key->lines[line];
+	return e->in_addr == key->addr && e->in_port == key->port && e->realm == key->realm &&
+	       e->proto == key->proto;
+}
+
+/* The line of this inside endpoint, or MVT_NONE. Whether the entry is in use, or expired, is the
+ * caller's to ask. */
+static inline uint32_t
+mvt_index_find (const mvt_index_t *ix, const mvt_entry_t *lines, uint32_t hash, uint32_t addr,
+		uint16_t port, uint8_t proto, uint16_t realm)
+{
+	mvt_index_key_t key = { lines, addr, port, realm, proto };
+	return mvt_buckets_find (&ix->buckets, hash, mvt_index_key_equal, &key);
+}
+
+#endif /* MVT_INDEX_H */
