@@ -67,7 +67,7 @@ mvt_frag_verdict_t mvt_frag_process (mvt_frag_t *frag, mvt_pkt_t *pkt, const mvt
  * Returns true, or false with *drop and nothing changed:
  *  FRAGMENT_INVALID   another first fragment of this datagram had another port
  *  FRAGMENT_OVERFLOW  no room for one more datagram, whose other fragments would fail too
- *  => parsed->fragment && parsed->frag_off == 0 && parsed->has_l4, or proto OTHER with to only
+ *  => parsed->fragment && parsed->has_l4
  *  => a repeated first fragment is fine and keeps the `to` of the first */
 bool mvt_frag_first (mvt_frag_t *frag, const mvt_pkt_t *pkt, const mvt_parsed_t *parsed,
 		     uint16_t to, uint32_t now, mvt_drop_t *drop);
