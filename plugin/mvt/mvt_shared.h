@@ -26,7 +26,7 @@ typedef struct
 	_Atomic uint16_t owner[];
 } mvt_directory_t;
 
-/* 0 when there is no such directory: block_bits above 15, or block numbers beyond 32 bits. */
+/* => block_bits <= 15, n_slots << (16 - block_bits) < 2^32 */
 size_t mvt_directory_footprint (uint32_t n_slots, uint32_t block_bits);
 /* All blocks belong to nobody (MVT_NO_INSTANCE). mem: footprint bytes, cache-line aligned. */
 mvt_directory_t *mvt_directory_format (void *mem, uint32_t n_slots, uint32_t block_bits);
