@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+# The habits of a VPP developer. A wrapper only: CMake builds C, pip builds Python, scripts/ test.
+
+BUILD     := build
+VENV      := .venv
+BIN       := $(VENV)/bin
+JOBS      ?= $(shell nproc)
+DATAPLANE ?= embedded
+FUZZ_SECONDS ?= 600
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+export HASHMVT_JOBS := $(JOBS)
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+C_SOURCES := $(shell find plugin CMakeLists.txt -name '*.[ch]' -o -name CMakeLists.txt)
+PY_META   := py/pyproject.toml py/setup.py $(wildcard py/src/hashmvt/_ffi/*.py)
+TOOLS     := 'codespell>=2.2' 'robotframework-robocop>=6'
+
+DEP_BUILD := $(BUILD)/.stamp-dep-build
+DEP_TEST  := $(BUILD)/.stamp-dep-test
+VENV_PIP  := $(VENV)/.stamp-venv
+INSTALLED := $(VENV)/.stamp-installed
+DEV       := $(VENV)/.stamp-dev
+
+# $(call step,what,log,command): one line while it runs; its output only when it fails
+define step
+@mkdir -p $(BUILD)/log; start=$$SECONDS; printf '%-52s ' '$(1)'; \
+if ( $(3) ) >$(BUILD)/log/$(2).log 2>&1 </dev/null; then echo "done, $$((SECONDS - start)) s"; \
+else echo "failed; $(BUILD)/log/$(2).log ends:"; tail -n 30 $(BUILD)/log/$(2).log; exit 1; fi
+endef
+
+.DEFAULT_GOAL := help
+.PHONY: help install-dep build run test robot fuzz bench fmt check clean dev c-build
+
+help: ## what can be made
+	@echo 'HashMVT: stateful NAT44 on match-value tables'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
+	@echo 'Variables: DATAPLANE=embedded, JOBS=$(JOBS), FUZZ_SECONDS=$(FUZZ_SECONDS), PYTHON=...'
+
+install-dep: ## install the packages that building and testing need (as root)
+	@scripts/install-dep test
+
+$(DEP_BUILD): scripts/install-dep
+	@scripts/install-dep build
+	@mkdir -p $(@D) && touch $@
+
+$(DEP_TEST): scripts/install-dep
+	@scripts/install-dep test
+	@mkdir -p $(@D) && touch $@
+
+$(VENV_PIP): | $(DEP_BUILD)
+	$(call step,Python environment in $(VENV),venv,\
+	  [ -x $(BIN)/python ] || "$$(scripts/find-python)" -m venv $(VENV); \
+	  $(BIN)/python -m pip install -q 'setuptools>=65' 'cffi>=1.15')
+	@touch $@
+
+$(INSTALLED): $(VENV_PIP) $(PY_META) $(C_SOURCES)
+	$(call step,C libraries and Python package,install,\
+	  $(BIN)/python -m pip install -q --no-build-isolation -e py)
+	@touch $@
+
+$(DEV): $(INSTALLED) py/pyproject.toml Makefile
+	$(call step,tools for tests and lint,dev,\
+	  $(BIN)/python -m pip install -q --no-build-isolation -e 'py[test,lint]' $(TOOLS))
+	@touch $@
+
+build: $(INSTALLED) ## build; leaves hashmvt, hashmvt-agent and hashmvt-coord in .venv/bin
+
+c-build: $(DEP_TEST) # the C libraries and their unit tests alone, in build/release
+	@cmake -S . -B $(BUILD)/release -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@ninja -C $(BUILD)/release -j $(JOBS)
+
+dev: $(DEP_TEST) $(DEV) # the environment of the test runner
+
+run: build ## real traffic through the NAT in network namespaces, proved from outside (1 minute)
+	@$(BIN)/python -m demo --dataplane $(DATAPLANE)
+
+test: ## install what is missing and run every test that this machine can run
+	@scripts/run-tests
+
+robot: build dev ## the Robot Framework suites (DATAPLANE=embedded)
+	@scripts/run-tests --only robot --dataplane $(DATAPLANE)
+
+fuzz: $(DEP_TEST) ## fuzz the packet path for FUZZ_SECONDS
+	@scripts/run-tests --only fuzz --fuzz-seconds $(FUZZ_SECONDS)
+
+bench: build ## measure an instance on this machine
+	@$(BIN)/hashmvt bench nat
+
+check: build dev ## lint: formatters, clang-tidy, ruff, mypy, import layers, spelling, licences
+	@scripts/run-tests --only lint
+
+fmt: $(DEP_TEST) $(DEV) ## format C, Python and Robot sources
+	@find plugin tests -name '*.[ch]' -print0 | xargs -0 -r clang-format-15 -i
+	@$(BIN)/ruff format -q --config py/pyproject.toml py demo tests scripts/run-tests robot
+	@$(BIN)/ruff check -q --fix-only --config py/pyproject.toml py demo tests scripts/run-tests robot
+
+clean: ## remove everything that was built, also the Python environment's package
+	@rm -rf $(BUILD) build-* py/build py/dist robot/output py/src/*.egg-info
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -f $(INSTALLED) $(DEV) $(VENV_PIP)
+	@find py demo tests robot \( -name __pycache__ -o -name '_mvt*.so' -o -name '_mvt.c' \) -prune -exec rm -rf {} +
