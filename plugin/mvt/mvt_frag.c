@@ -80,8 +80,8 @@ struct mvt_frag
 	uint32_t timeout;
 	uint32_t n_ready;
 	stock_t record_stock, held_stock;
-	list_t live; /* WAITING and KNOWN, oldest first: one timeout for all keeps it sorted */
-	list_t done; /* COMPLETE */
+	list_t live;  /* WAITING and KNOWN, oldest first: one timeout for all keeps it sorted */
+	list_t done;  /* COMPLETE */
 	list_t ready; /* packets for mvt_frag_take */
 	mvt_secret_t secret;
 	mvt_mem_t mem;
@@ -560,13 +560,12 @@ mvt_frag_ready (const mvt_frag_t *f)
 
 /* ---- invariants ---- */
 
-#define CHECK(condition)                                                                          \
-	do                                                                                        \
-	{                                                                                         \
-		if (!(condition))                                                                 \
-			return __LINE__;                                                          \
-	}                                                                                         \
-	while (0)
+#define CHECK(condition)                 \
+	do                               \
+	{                                \
+		if (!(condition))        \
+			return __LINE__; \
+	} while (0)
 
 static int
 verify_list (const mvt_frag_t *f, const list_t *list, bool done, uint32_t *n, uint32_t *held)

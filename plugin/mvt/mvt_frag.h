@@ -89,7 +89,7 @@ uint32_t mvt_frag_records (const mvt_frag_t *frag);
 uint32_t mvt_frag_held (const mvt_frag_t *frag);
 uint32_t mvt_frag_ready (const mvt_frag_t *frag);
 
-/* Invariants between buckets, records, lists and counts, for tests: 0 or the broken check's line. */
+/* Invariants of buckets, records, lists and counts, for tests: 0 or the broken check's line. */
 int mvt_frag_verify (const mvt_frag_t *frag);
 
 #endif /* MVT_FRAG_H */

@@ -44,19 +44,17 @@ outer_checksum_good (const mvt_pkt_t *pkt, const mvt_parsed_t *outer)
 static bool
 embedded_l4 (const uint8_t *l4, mvt_embedded_t *out)
 {
-	switch (out->ip_proto)
+	switch (out->proto)
 	{
-	case MVT_IP_UDP:
-	case MVT_IP_TCP:
-		out->proto = out->ip_proto == MVT_IP_UDP ? MVT_PROTO_UDP : MVT_PROTO_TCP;
+	case MVT_PROTO_UDP:
+	case MVT_PROTO_TCP:
 		if (out->l4_len < PORTS_MIN)
 			return true;
 		out->sport = mvt_load16 (l4);
 		out->dport = mvt_load16 (l4 + 2);
 		out->has_l4 = 1;
 		return true;
-	case MVT_IP_ICMP:
-		out->proto = MVT_PROTO_ICMP;
+	case MVT_PROTO_ICMP:
 		if (out->l4_len == 0)
 			return true;
 		if (!mvt_icmp_is_query (l4[0]))
@@ -76,7 +74,7 @@ bool
 mvt_icmp_embedded (const mvt_pkt_t *pkt, const mvt_parsed_t *outer, mvt_embedded_t *out,
 		   mvt_drop_t *drop)
 {
-	*out = (mvt_embedded_t){ .proto = MVT_PROTO_OTHER };
+	*out = (mvt_embedded_t){ 0 };
 	*drop = MVT_DROP_ICMP_MALFORMED;
 
 	if (!outer_checksum_good (pkt, outer))
@@ -101,15 +99,12 @@ mvt_icmp_embedded (const mvt_pkt_t *pkt, const mvt_parsed_t *outer, mvt_embedded
 	out->l4 = (uint16_t) (out->ip + header);
 	out->l4_len = (uint16_t) (readable - header);
 	out->ip_proto = ip[9];
+	out->proto = mvt_proto_of (ip[9]);
 	out->fragment = (frag & 0x3fff) != 0;
 
 	if (frag & 0x1fff)
 	{
 		/* what lies there is data; only the protocol is known */
-		out->proto = ip[9] == MVT_IP_UDP  ? MVT_PROTO_UDP :
-			     ip[9] == MVT_IP_TCP  ? MVT_PROTO_TCP :
-			     ip[9] == MVT_IP_ICMP ? MVT_PROTO_ICMP :
-						    MVT_PROTO_OTHER;
 		out->l4_len = 0;
 		return true;
 	}
@@ -125,8 +120,7 @@ mvt_icmp_embedded (const mvt_pkt_t *pkt, const mvt_parsed_t *outer, mvt_embedded
 static void
 put16 (uint8_t *p, uint16_t word, uint16_t *message)
 {
-	*message = mvt_delta_add (*message,
-				  mvt_csum_add ((uint16_t) ~mvt_csum_load (p), word));
+	*message = mvt_delta_add (*message, mvt_csum_add ((uint16_t) ~mvt_csum_load (p), word));
 	mvt_csum_store (p, word);
 }
 
@@ -142,9 +136,8 @@ static void
 put_l4_csum (uint8_t *l4, const mvt_embedded_t *embedded, uint16_t addr_delta, uint16_t port_delta,
 	     uint16_t *message)
 {
-	uint16_t delta = embedded->proto == MVT_PROTO_ICMP ?
-				 port_delta :
-				 mvt_delta_add (addr_delta, port_delta);
+	uint16_t delta = embedded->proto == MVT_PROTO_ICMP ? port_delta
+							   : mvt_delta_add (addr_delta, port_delta);
 	uint32_t at;
 
 	if (embedded->proto != MVT_PROTO_OTHER)
@@ -159,7 +152,8 @@ put_l4_csum (uint8_t *l4, const mvt_embedded_t *embedded, uint16_t addr_delta, u
 	uint16_t old = mvt_csum_load (l4 + at);
 	bool zero_is_none =
 		embedded->ip_proto == MVT_IP_UDP || embedded->ip_proto == MVT_IP_UDPLITE;
-	put16 (l4 + at, zero_is_none ? mvt_csum_apply_udp (old, delta) : mvt_csum_apply (old, delta),
+	put16 (l4 + at,
+	       zero_is_none ? mvt_csum_apply_udp (old, delta) : mvt_csum_apply (old, delta),
 	       message);
 }
 
@@ -180,9 +174,8 @@ mvt_icmp_rewrite (const mvt_pkt_t *pkt, const mvt_parsed_t *outer, const mvt_emb
 
 	if (embedded->has_l4)
 	{
-		uint8_t *at = l4 + (embedded->proto == MVT_PROTO_ICMP ? 4 :
-				    dir == MVT_OUT2IN		      ? 0 :
-									2);
+		uint32_t side = dir == MVT_OUT2IN ? 0 : 2;
+		uint8_t *at = l4 + (embedded->proto == MVT_PROTO_ICMP ? 4 : side);
 		port_delta = mvt_delta_port (mvt_load16 (at), port);
 		put16 (at, __builtin_bswap16 (port), &message);
 	}

@@ -99,22 +99,6 @@ parse_icmp (const uint8_t *p, mvt_parsed_t *out, mvt_drop_t *drop)
 	return true;
 }
 
-static uint8_t
-proto_of (uint8_t ip_proto)
-{
-	switch (ip_proto)
-	{
-	case MVT_IP_UDP:
-		return MVT_PROTO_UDP;
-	case MVT_IP_TCP:
-		return MVT_PROTO_TCP;
-	case MVT_IP_ICMP:
-		return MVT_PROTO_ICMP;
-	default:
-		return MVT_PROTO_OTHER;
-	}
-}
-
 bool
 mvt_packet_parse (const mvt_pkt_t *pkt, mvt_parsed_t *out, mvt_drop_t *drop)
 {
@@ -151,7 +135,7 @@ mvt_packet_parse (const mvt_pkt_t *pkt, mvt_parsed_t *out, mvt_drop_t *drop)
 	out->fragment = out->more || out->frag_off;
 	out->ip_id = mvt_load16 (p + 4);
 	out->ip_proto = p[9];
-	out->proto = proto_of (p[9]);
+	out->proto = mvt_proto_of (p[9]);
 
 	if (out->fragment && !fragment_is_sane (out, payload))
 	{

@@ -23,11 +23,11 @@
 
 enum
 {
-	MVT_PKT_MARKED_NEW = 1 << 0,  /* range is closing: its old owner has no mapping for it */
+	MVT_PKT_MARKED_NEW = 1 << 0,   /* range is closing: its old owner has no mapping for it */
 	MVT_PKT_TRUNCATED_OK = 1 << 1, /* captures: fewer bytes than the header's total length */
-	MVT_PKT_PORT_KNOWN = 1 << 2,  /* fragment: l4_port below is its first fragment's port */
-	MVT_PKT_HAIRPIN = 1 << 3,     /* translated in2out already, now out2in to another inside host */
-	MVT_PKT_FRAG_HOME = 1 << 4,   /* this instance was chosen by the datagram's fragment hash */
+	MVT_PKT_PORT_KNOWN = 1 << 2,   /* fragment: l4_port below is its first fragment's port */
+	MVT_PKT_HAIRPIN = 1 << 3, /* translated in2out already, now out2in to another inside host */
+	MVT_PKT_FRAG_HOME = 1 << 4, /* this instance was chosen by the datagram's fragment hash */
 	MVT_PKT_CHECKSUM_DONE = 1 << 5, /* the host has verified the IPv4 header checksum */
 };
 
@@ -58,6 +58,22 @@ enum
 	MVT_IP_DCCP = 33,
 	MVT_IP_UDPLITE = 136,
 };
+
+static inline uint8_t
+mvt_proto_of (uint8_t ip_proto) /* mvt_proto_t */
+{
+	switch (ip_proto)
+	{
+	case MVT_IP_UDP:
+		return MVT_PROTO_UDP;
+	case MVT_IP_TCP:
+		return MVT_PROTO_TCP;
+	case MVT_IP_ICMP:
+		return MVT_PROTO_ICMP;
+	default:
+		return MVT_PROTO_OTHER;
+	}
+}
 
 /* ICMP types. Queries carry an id and are translated like ports (RFC 5508 section 3); errors are
  * translated by the packet that they embed (section 4). Everything else is ICMP_UNSUPPORTED.
@@ -116,10 +132,10 @@ typedef struct
 	uint8_t proto;	  /* mvt_proto_t */
 	uint8_t tcp_flags;
 	uint8_t icmp_type;
-	uint8_t fragment; /* any fragment: offset != 0 or more-fragments */
-	uint8_t has_l4;	  /* ports are valid: whole packet or first fragment; 0 for ICMP errors */
+	uint8_t fragment;   /* any fragment: offset != 0 or more-fragments */
+	uint8_t has_l4;	    /* ports are valid: whole packet or first fragment; 0 for ICMP errors */
 	uint8_t icmp_error; /* ICMP error, whole: translate by the embedded packet (mvt_icmp.h) */
-	uint8_t more;	  /* more-fragments */
+	uint8_t more;	    /* more-fragments */
 } mvt_parsed_t;
 
 _Static_assert (sizeof (mvt_parsed_t) == 28, "written whole by every parse");
@@ -195,7 +211,7 @@ mvt_packet_parse_fast (const mvt_pkt_t *pkt, mvt_parsed_t *out)
 	__builtin_memcpy (&w1, p + 8, 8);  /* TTL to source */
 	__builtin_memcpy (&w2, p + 16, 8); /* destination, ports */
 
-	/* version 4, IHL 5; more-fragments and offset 0 (bytes 6 and 7, less DF and the evil bit) */
+	/* version 4, IHL 5; bytes 6 and 7: no more-fragments, offset 0, DF does not matter */
 	if (mvt_unlikely ((w0 & 0xff3f0000000000ffull) != 0x45))
 		return false;
 

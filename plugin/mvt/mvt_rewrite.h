@@ -97,8 +97,8 @@ mvt_delta_l4 (uint8_t proto, uint32_t from_addr, uint16_t from_port, uint32_t to
 	      uint16_t to_port)
 {
 	uint16_t port = mvt_delta_port (from_port, to_port);
-	return proto == MVT_PROTO_ICMP ? port :
-					 mvt_delta_add (mvt_delta_addr (from_addr, to_addr), port);
+	return proto == MVT_PROTO_ICMP ? port
+				       : mvt_delta_add (mvt_delta_addr (from_addr, to_addr), port);
 }
 
 /* Offset of the checksum in an L4 header, by mvt_proto_t: UDP 6, TCP 16, ICMP 2. */
@@ -116,8 +116,8 @@ mvt_rewrite_other_csum (uint8_t *l4, uint32_t l4_len, uint8_t ip_proto, uint16_t
 	if (l4_len < 8 || (ip_proto != MVT_IP_DCCP && ip_proto != MVT_IP_UDPLITE))
 		return;
 	uint16_t csum = mvt_csum_load (l4 + 6);
-	mvt_csum_store (l4 + 6, ip_proto == MVT_IP_UDPLITE ? mvt_csum_apply_udp (csum, delta_addr) :
-							     mvt_csum_apply (csum, delta_addr));
+	mvt_csum_store (l4 + 6, ip_proto == MVT_IP_UDPLITE ? mvt_csum_apply_udp (csum, delta_addr)
+							   : mvt_csum_apply (csum, delta_addr));
 }
 
 /* Give a packet its new source (dir MVT_IN2OUT) or destination (MVT_OUT2IN): address, port or

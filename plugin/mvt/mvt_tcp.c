@@ -48,14 +48,10 @@ const char *
 mvt_tcp_state_name (unsigned state)
 {
 	static const char *const names[MVT_TCP_STATE_N] = {
-		[MVT_TCP_CLOSED] = "closed",
-		[MVT_TCP_INIT_IN2OUT] = "init-in2out",
-		[MVT_TCP_INIT_OUT2IN] = "init-out2in",
-		[MVT_TCP_ESTABLISHED] = "established",
-		[MVT_TCP_FIN_IN2OUT] = "fin-in2out",
-		[MVT_TCP_FIN_OUT2IN] = "fin-out2in",
-		[MVT_TCP_FIN_BOTH] = "fin-both",
-		[MVT_TCP_TRANS] = "trans",
+		[MVT_TCP_CLOSED] = "closed",	       [MVT_TCP_INIT_IN2OUT] = "init-in2out",
+		[MVT_TCP_INIT_OUT2IN] = "init-out2in", [MVT_TCP_ESTABLISHED] = "established",
+		[MVT_TCP_FIN_IN2OUT] = "fin-in2out",   [MVT_TCP_FIN_OUT2IN] = "fin-out2in",
+		[MVT_TCP_FIN_BOTH] = "fin-both",       [MVT_TCP_TRANS] = "trans",
 	};
 
 	return state < MVT_TCP_STATE_N ? names[state] : "invalid";

@@ -112,8 +112,7 @@ mvt_tcp_quiet (uint8_t state, uint8_t tcp_flags)
 static inline bool
 mvt_tcp_opens (uint8_t tcp_flags)
 {
-	return (tcp_flags & (MVT_TCP_FIN | MVT_TCP_SYN | MVT_TCP_RST | MVT_TCP_ACK)) ==
-	       MVT_TCP_SYN;
+	return (tcp_flags & (MVT_TCP_FIN | MVT_TCP_SYN | MVT_TCP_RST | MVT_TCP_ACK)) == MVT_TCP_SYN;
 }
 
 const char *mvt_tcp_state_name (unsigned state);
