@@ -5,8 +5,8 @@
 typedef struct
 {
 	uint32_t addr;
-	uint16_t port;	  /* or query id; 0 without has_port */
-	uint8_t proto;	  /* mvt_proto_t; MVT_PROTO_OTHER without has_port: then no pin matches */
+	uint16_t port; /* or query id; 0 without has_port */
+	uint8_t proto; /* mvt_proto_t; MVT_PROTO_OTHER without has_port: then no pin matches */
 	uint8_t has_port;
 } mvt_dispatch_end_t;
 
@@ -80,24 +80,24 @@ read_port (const uint8_t *p, uint32_t header, uint32_t len, bool source, mvt_dis
 	if (mvt_load16 (p + 6) & 0x1fff)
 		return;
 	switch (p[9])
-		{
-		case MVT_IP_UDP:
-			proto = MVT_PROTO_UDP;
-			at = source ? 0 : 2;
-			break;
-		case MVT_IP_TCP:
-			proto = MVT_PROTO_TCP;
-			at = source ? 0 : 2;
-			break;
-		case MVT_IP_ICMP:
-			if (readable == 0 || !mvt_icmp_is_query (l4[0]))
-				return;
-			proto = MVT_PROTO_ICMP;
-			at = 4;
-			break;
-		default:
+	{
+	case MVT_IP_UDP:
+		proto = MVT_PROTO_UDP;
+		at = source ? 0 : 2;
+		break;
+	case MVT_IP_TCP:
+		proto = MVT_PROTO_TCP;
+		at = source ? 0 : 2;
+		break;
+	case MVT_IP_ICMP:
+		if (readable == 0 || !mvt_icmp_is_query (l4[0]))
 			return;
-		}
+		proto = MVT_PROTO_ICMP;
+		at = 4;
+		break;
+	default:
+		return;
+	}
 	if (readable < at + 2)
 		return;
 	end->port = mvt_load16 (l4 + at);
@@ -141,20 +141,19 @@ owner_of (const mvt_shared_t *shared, const mvt_policy_set_t *policy, uint32_t s
 	uint32_t inside;
 
 	if (mvt_likely (slot != MVT_NONE))
-		{
-			if (!end->has_port || !dir || slot >= dir->n_slots)
-				return MVT_NO_INSTANCE;
-			return mvt_directory_owner (dir,
-						    mvt_directory_block (dir, slot, end->port));
-		}
+	{
+		if (!end->has_port || !dir || slot >= dir->n_slots)
+			return MVT_NO_INSTANCE;
+		return mvt_directory_owner (dir, mvt_directory_block (dir, slot, end->port));
+	}
 	if (mvt_policy_has_statics (policy) &&
 	    mvt_policy_static_out2in (policy, end->addr, &inside))
-		{
-			const mvt_home_t *rules =
-				atomic_load_explicit (&shared->rules, memory_order_acquire);
-			if (rules)
-				return mvt_home_instance (rules, 0, inside, end->port, end->proto);
-		}
+	{
+		const mvt_home_t *rules =
+			atomic_load_explicit (&shared->rules, memory_order_acquire);
+		if (rules)
+			return mvt_home_instance (rules, 0, inside, end->port, end->proto);
+	}
 	return MVT_NO_INSTANCE;
 }
 
@@ -171,25 +170,25 @@ dispatch_out2in (const mvt_shared_t *shared, mvt_pkt_t *pkt, uint32_t header, ui
 	if (mvt_unlikely (!policy))
 		return MVT_NO_INSTANCE;
 	if (mvt_unlikely (is_icmp_error (p, header, len, fragment)))
-		{
-			if (!read_quoted (p, header, len, true, &end))
-				return MVT_NO_INSTANCE;
-		}
+	{
+		if (!read_quoted (p, header, len, true, &end))
+			return MVT_NO_INSTANCE;
+	}
 	else if (mvt_likely (!fragment))
 		read_port (p, header, len, false, &end);
 	else if (pkt->flags & MVT_PKT_PORT_KNOWN)
-		{
-			end.port = pkt->l4_port;
-			end.has_port = 1;
-		}
+	{
+		end.port = pkt->l4_port;
+		end.has_port = 1;
+	}
 
 	slot = mvt_policy_slot_of (policy, end.addr, NULL);
 	if (mvt_unlikely (fragment && slot != MVT_NONE && !end.has_port))
-		{
-			pkt->flags |= MVT_PKT_FRAG_HOME;
-			return mvt_dispatch_fragment (shared, mvt_load32 (p + 12), end.addr,
-						      mvt_load16 (p + 4), p[9]);
-		}
+	{
+		pkt->flags |= MVT_PKT_FRAG_HOME;
+		return mvt_dispatch_fragment (shared, mvt_load32 (p + 12), end.addr,
+					      mvt_load16 (p + 4), p[9]);
+	}
 	return owner_of (shared, policy, slot, &end);
 }
 
@@ -203,10 +202,10 @@ dispatch_in2out (const mvt_home_t *rules, const mvt_pkt_t *pkt, uint32_t header,
 	mvt_dispatch_end_t end = { .addr = mvt_load32 (p + 12), .proto = MVT_PROTO_OTHER };
 
 	if (mvt_unlikely (is_icmp_error (p, header, len, fragment)))
-		{
-			if (!read_quoted (p, header, len, false, &end))
-				return MVT_NO_INSTANCE;
-		}
+	{
+		if (!read_quoted (p, header, len, false, &end))
+			return MVT_NO_INSTANCE;
+	}
 	else if (!fragment && mvt_home_has_pins (rules))
 		read_port (p, header, len, true, &end);
 	return mvt_home_instance (rules, 0, end.addr, end.port, end.proto);
@@ -220,25 +219,25 @@ mvt_dispatch (const mvt_shared_t *shared, mvt_pkt_t *pkt)
 	uint32_t header, len, total;
 
 	if (pkt->dir == MVT_IN2OUT)
-		{
-			rules = atomic_load_explicit (&shared->rules, memory_order_acquire);
-			if (mvt_likely (rules && mvt_home_head (rules)->single != MVT_NONE))
-				return (uint16_t) mvt_home_head (rules)->single;
-		}
+	{
+		rules = atomic_load_explicit (&shared->rules, memory_order_acquire);
+		if (mvt_likely (rules && mvt_home_head (rules)->single != MVT_NONE))
+			return (uint16_t) mvt_home_head (rules)->single;
+	}
 	len = pkt->len;
 	header = header_len (pkt->l3, len);
 	if (mvt_likely (header != 0))
-		{
-			/* what follows the packet in the buffer is not part of it */
-			total = mvt_load16 (pkt->l3 + 2);
-			if (total < len)
-				len = total;
-			if (mvt_unlikely (len < header))
-				instance = MVT_NO_INSTANCE;
-			else if (pkt->dir != MVT_IN2OUT)
-				instance = dispatch_out2in (shared, pkt, header, len);
-			else if (rules)
-				instance = dispatch_in2out (rules, pkt, header, len);
-		}
+	{
+		/* what follows the packet in the buffer is not part of it */
+		total = mvt_load16 (pkt->l3 + 2);
+		if (total < len)
+			len = total;
+		if (mvt_unlikely (len < header))
+			instance = MVT_NO_INSTANCE;
+		else if (pkt->dir != MVT_IN2OUT)
+			instance = dispatch_out2in (shared, pkt, header, len);
+		else if (rules)
+			instance = dispatch_in2out (rules, pkt, header, len);
+	}
 	return mvt_likely (instance < MVT_HOME_INSTANCES) ? instance : any_active (shared, pkt);
 }
