@@ -5,16 +5,32 @@
  * A block is block_size aligned ports of one external address, all protocols. For each (block,
  * protocol) in use there is a slab: block_size entries (mvt_entry.h) in the instance's arena, so
  * the entry of an external endpoint is found by arithmetic. A slab is taken in O(1) from a free
- * list when its first port is needed and given back when its last entry is free and not held.
+ * list when its first port is needed and given back when its last entry is neither in use nor held.
+ * A block is free when it has no slab.
  *
- * Ports are random inside open blocks only (RFC 6056; DESIGN 4.2 "Open blocks"): per (address,
- * protocol) at least MVT_POOL_CANDIDATES free ports are kept open while there are any, and not
- * many more: partly used blocks are reopened (fullest class first) before a free block is opened,
- * and when frees push the candidates over twice the mark the emptiest open blocks are closed so
- * that they drain. That keeps free blocks free, which is what can be moved to another instance.
+ * Open blocks. Ports are random inside open blocks only (RFC 6056; DESIGN 4.2 "Open blocks"). Per
+ * (address, protocol) the pool keeps as many candidates (free ports of open blocks) as 3/64 of the
+ * unused ports, from 64 up to MVT_POOL_CANDIDATES. Below that mark it reopens partly used blocks,
+ * the fullest first; when none is left, the port comes from a further block, chosen at random:
+ * one that another protocol uses, so that the protocols share blocks, else a free one. When frees
+ * push the candidates a quarter over the mark, the emptiest open blocks are closed, so that they
+ * drain. That keeps free blocks free, which is what can be moved to another instance.
  *
- * Owner thread only. All memory is reserved at creation (lazily backed), nothing is allocated for
- * a packet. No function's cost depends on the size of the pool, except where said.
+ * Hold-down (RFC 6888 REQ-8). A freed port can be kept from others for hold_seconds, in a queue per
+ * protocol; a held port is no candidate. It ends early, the oldest first, when more ports than
+ * hold_share_1024 are held; and when an address has no other port left: REQ-8 is a SHOULD, and
+ * refusing a flow while ports idle is worse. Then the same host gets back its own held port if it
+ * is among the oldest, else the oldest is taken.
+ *
+ * Arena. slabs = min (every (block, protocol) of the directory,
+ *                     (1.5 max_mappings + 3 n_slots min (block_size, 1024)
+ *                      + 6 max (block_size, 1024)) / block_size) + 1
+ * The second and third term are for slabs that are partly used. Memory is reserved, and costs
+ * physical pages only where it was touched: with blocks of 64 ports about 64 bytes per mapping and
+ * its share of the candidates, and 1 for slab headers, 0.25 for the map from blocks to slabs.
+ *
+ * Owner thread only. All memory is reserved at creation, nothing is allocated for a packet. No
+ * function's cost depends on the size of the pool, except where said. `now` never goes back.
  */
 #ifndef MVT_POOL_H
 #define MVT_POOL_H
@@ -24,61 +40,72 @@
 #include "mvt_shared.h"
 
 #define MVT_POOL_CANDIDATES 1024u
+#define MVT_POOL_SLOTS_MAX  (1u << 20)
 
 typedef struct
 {
 	uint16_t instance;
-	uint32_t max_mappings;	   /* entries that may be in use at once */
-	uint32_t hold_seconds;	   /* 0: no hold-down */
-	uint32_t hold_share_1024;  /* of the instance's usable ports, in 1/1024: more are not held,
-				      the oldest are released early */
-	bool by_host;		   /* allocation: block */
-	const uint64_t *allocatable; /* bitmap of 65,536 ports that dynamic mappings may use; copied */
-	uint64_t seed;		   /* of port and block choice, not 0 */
+	uint32_t max_mappings;	  /* entries that may be in use at once */
+	uint32_t hold_seconds;	  /* 0: no hold-down */
+	uint32_t hold_share_1024; /* of the instance's allocatable ports, in 1/1024 and for each
+				     protocol: more are not held, the oldest are released
+				     early; nor more than max (max_mappings / 4, 1024) */
+	bool by_host;		  /* allocation: block */
+	const uint64_t
+		*allocatable; /* bitmap of 65,536 ports that dynamic mappings may use; copied */
+	uint64_t seed;	      /* of port and block choice, not 0 */
 } mvt_pool_config_t;
 
 /* Head of the private structure: what the inline below needs. */
 typedef struct
 {
-	mvt_entry_t *lines;	   /* the arena */
-	uint32_t (*slab_line)[4];  /* [block][proto]: first line of the slab, MVT_NONE if none */
+	mvt_entry_t *lines;	  /* the arena */
+	uint32_t (*slab_line)[4]; /* [block][proto]: first line of the slab, 0 if none */
 	uint32_t block_bits;
-	uint32_t block_mask;	   /* block_size - 1 */
+	uint32_t block_mask; /* block_size - 1 */
 } mvt_pool_head_t;
 
 typedef struct mvt_pool mvt_pool_t;
 
 typedef struct
 {
-	uint32_t blocks;	       /* owned */
-	uint32_t blocks_free;	       /* usable and free: may be given away */
+	uint32_t blocks;      /* owned */
+	uint32_t blocks_free; /* usable and free: may be given away */
 	uint32_t blocks_open, blocks_closed;
-	uint64_t ports;		       /* allocatable ports in owned blocks (per protocol) */
-	uint32_t in_use[MVT_PROTO_N];  /* entries */
-	uint32_t held;		       /* entries in hold-down */
-	uint32_t slabs;		       /* taken from the arena */
+	uint64_t ports;		      /* allocatable ports in owned blocks (per protocol) */
+	uint32_t in_use[MVT_PROTO_N]; /* entries */
+	uint32_t held;		      /* entries in hold-down */
+	uint32_t slabs;		      /* taken from the arena */
 	uint64_t unused_in_free_blocks[MVT_PROTO_N]; /* and unused elsewhere: fragmentation */
-	uint64_t unused_elsewhere[MVT_PROTO_N];
+	uint64_t unused_elsewhere[MVT_PROTO_N];	     /* unused: neither in use nor held */
+	uint64_t events_lost;
 } mvt_pool_stats_t;
 
+/* A pool without blocks. dir must outlive it and says block size and number of addresses.
+ * Returns NULL with *err: INVALID (a number of config or dir out of range), NO_MEMORY. */
 mvt_pool_t *mvt_pool_new (const mvt_pool_config_t *config, mvt_directory_t *dir,
 			  const mvt_mem_t *mem, mvt_err_t *err);
 void mvt_pool_remove (mvt_pool_t *pool);
 
 /* ---- blocks ---- */
 
-/* Take blocks (global block numbers) into this pool: sets the owner in the directory. Blocks that
- * are owned already are left alone. */
+/* Take blocks (global block numbers) into this pool: sets the owner in the directory, whoever it
+ * was. Blocks that this pool has already are left alone, as are numbers beyond the directory. O(n).
+ */
 void mvt_pool_take (mvt_pool_t *pool, const uint32_t *blocks, uint32_t n);
 /* Give up to max free blocks: of `slot`, or of all slots in turn when slot is MVT_NONE. They are
  * written to out and belong in the directory to `to` from now on. Returns how many. Random free
  * blocks of a slot, so that neither instance's ports are guessable by position. Cost: O(max). */
 uint32_t mvt_pool_give (mvt_pool_t *pool, uint32_t slot, uint16_t to, uint32_t *out, uint32_t max);
+/* Give one certain block (for a static mapping's endpoint; or one without allocatable ports, which
+ * never counts as free). MVT_OK, NOT_OWNER, IN_USE (it has an entry in use or held). */
+mvt_err_t mvt_pool_give_block (mvt_pool_t *pool, uint32_t block, uint16_t to);
 /* Free blocks of one slot. */
 uint32_t mvt_pool_free_blocks (const mvt_pool_t *pool, uint32_t slot);
 /* The slot whose exhaustion was met last since the last call, or MVT_NONE: where refill is due. */
 uint32_t mvt_pool_starved (mvt_pool_t *pool);
-/* A draining slot opens no block and allocates nothing. */
+/* A draining slot opens no block and allocates no port (MVT_ERR_FULL); static mappings may still be
+ * made, its blocks be given away. */
 void mvt_pool_drain_slot (mvt_pool_t *pool, uint32_t slot, bool draining);
 
 /* ---- entries ---- */
@@ -89,7 +116,7 @@ mvt_pool_place (const mvt_pool_t *pool, uint32_t block, uint8_t proto, uint16_t 
 {
 	const mvt_pool_head_t *head = (const mvt_pool_head_t *) (const void *) pool;
 	uint32_t line = head->slab_line[block][proto];
-	return line == MVT_NONE ? NULL : &head->lines[line + (port & head->block_mask)];
+	return line == 0 ? NULL : &head->lines[line + (port & head->block_mask)];
 }
 
 static inline mvt_entry_t *
@@ -104,33 +131,41 @@ mvt_pool_line_of (const mvt_pool_t *pool, const mvt_entry_t *entry)
 	return (uint32_t) (entry - ((const mvt_pool_head_t *) (const void *) pool)->lines);
 }
 
-/* Allocate a port of `slot` for `host`. On success the entry is state DYNAMIC with ext_addr =
- * ext_addr given, ext_port, proto, slab and host set, everything else zero (sessions MVT_NONE).
+/* Allocate a port of `slot` for `host`. max_blocks: 0 is no limit; read with by_host only, as are
+ * the host's chain of blocks and its count, which the pool keeps. On success the entry is state
+ * DYNAMIC with ext_addr = ext_addr given, ext_port, proto, slab and host set, everything else zero
+ * (sessions MVT_NONE). With by_host a host gets a further block when its own have no port left,
+ * neither free nor held.
  *  => host is a live record; its count is the caller's to keep, its blocks are the pool's.
- * Returns MVT_OK, or MVT_ERR_FULL (no port on this address), MVT_ERR_NO_MEMORY (max_mappings or
- * arena), MVT_ERR_UNSUPPORTED (max_blocks reached, allocation: block). */
+ * Returns MVT_OK, or MVT_ERR_FULL (no port, or no block, on this address; or it drains),
+ * MVT_ERR_NO_MEMORY (max_mappings or arena), MVT_ERR_UNSUPPORTED (max_blocks reached). */
 mvt_err_t mvt_pool_alloc (mvt_pool_t *pool, uint32_t slot, uint32_t ext_addr, uint8_t proto,
 			  mvt_hosts_t *hosts, uint32_t host, uint32_t max_blocks, uint32_t now,
 			  mvt_entry_t **entry);
 /* Allocate one given external endpoint (a static mapping), allocatable or not; state STATIC.
- * NOT_OWNER, IN_USE (a dynamic or static mapping has it; a held one is taken). */
-mvt_err_t mvt_pool_alloc_static (mvt_pool_t *pool, uint32_t slot, uint32_t ext_addr,
-				 uint8_t proto, uint16_t port, mvt_entry_t **entry);
+ * host is MVT_NONE. MVT_OK, NOT_OWNER, INVALID (protocol without ports), NO_MEMORY, IN_USE (a
+ * dynamic or static mapping has it; a held one is taken). */
+mvt_err_t mvt_pool_alloc_static (mvt_pool_t *pool, uint32_t slot, uint32_t ext_addr, uint8_t proto,
+				 uint16_t port, mvt_entry_t **entry);
 /* Free an entry. hold: keep it from others for hold_seconds (not after tracked TCP, not with
- * address(-and-port)-dependent filtering, RFC 6888 REQ-8: the caller decides). */
+ * address(-and-port)-dependent filtering, RFC 6888 REQ-8: the caller decides); in_addr and realm
+ * must still be the host's. Static entries are never held. With by_host, a block's last dynamic
+ * entry takes the block off its host: released, though it is free only after the hold-down.
+ * => entry is DYNAMIC or STATIC; with by_host its host is live. */
 void mvt_pool_free (mvt_pool_t *pool, mvt_hosts_t *hosts, mvt_entry_t *entry, bool hold,
 		    uint32_t now);
-/* Release what has been held long enough, at most `budget` entries. */
+/* Release what has been held for hold_seconds, at most `budget` entries. Returns how many. */
 uint32_t mvt_pool_release (mvt_pool_t *pool, uint32_t now, uint32_t budget);
 /* Next used entries (DYNAMIC or STATIC) from *cursor on, at most max, looking at no more than
- * `budget` lines; wraps at the end and then sets *wrapped. For the sweep and for dumps: a dump
- * starts at cursor 0 and ends at *wrapped. */
+ * `budget` lines (64 free ones, or a slab that is not taken, count as one). At the end *cursor is 0
+ * again and *wrapped set. For the sweep and for dumps: a dump starts at cursor 0 and ends at
+ * *wrapped; an entry that lives throughout is returned exactly once, as slabs never move. */
 uint32_t mvt_pool_walk (const mvt_pool_t *pool, uint64_t *cursor, mvt_entry_t **out, uint32_t max,
 			uint32_t budget, bool *wrapped);
 
 void mvt_pool_stats (const mvt_pool_t *pool, mvt_pool_stats_t *stats);
-/* Block events since the last call (assigned to or released by a host; allocation: block, or
- * opened and freed): at most max, oldest first. */
+/* Block events since the last call (with by_host: assigned to a host, released): at most max,
+ * oldest first. 1,024 are kept; what finds no room is counted in events_lost. */
 typedef struct
 {
 	uint32_t block;
