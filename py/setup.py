@@ -29,9 +29,7 @@ class BuildBinding(build_ext):
             sys.exit("cmake is missing: install it (Debian: apt install cmake) and try again")
         if not (SOURCE / "plugin" / "engine").is_dir():
             sys.exit("the C sources are missing: install from a checkout of the repository")
-        subprocess.run(
-            [cmake, "-S", SOURCE, "-B", NATIVE, "-DHASHMVT_WITH_TESTS=OFF"], check=True
-        )
+        subprocess.run([cmake, "-S", SOURCE, "-B", NATIVE, "-DHASHMVT_WITH_TESTS=OFF"], check=True)
         jobs = os.environ.get("HASHMVT_JOBS", str(os.cpu_count() or 1))
         subprocess.run(
             [cmake, "--build", NATIVE, "--target", "mvt_engine", "--parallel", jobs], check=True
@@ -42,9 +40,7 @@ class BuildBinding(build_ext):
 
 # before packages are collected, so that names.py in the result is the headers'
 _GENERATE = runpy.run_path(str(HERE / "src" / "hashmvt" / "_ffi" / "generate.py"))
-_GENERATE["write_if_changed"](
-    SOURCE / "plugin" / "mvt", HERE / "src" / "hashmvt" / "names.py"
-)
+_GENERATE["write_if_changed"](SOURCE / "plugin" / "mvt", HERE / "src" / "hashmvt" / "names.py")
 
 setup(
     cffi_modules=["src/hashmvt/_ffi/build.py:ffibuilder"],

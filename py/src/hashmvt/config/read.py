@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""File -> ``Config``: every problem is found in one pass, each with its line.
+
+Three steps. YAML to values with lines (``yamlfile``); the schema (``structure``); then meaning:
+addresses, overlaps, powers of two. A value that the schema refused is left out of the third step,
+so that one mistake is reported once. Problems are errors; warnings are what an operator may want
+but an RFC advises against.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hashmvt.config import structure
+from hashmvt.config.nat44 import read_nat44
+from hashmvt.config.section import Section
+from hashmvt.config.values import (
+    AgentConfig,
+    Config,
+    CoordinatorConfig,
+    DataplaneConfig,
+    DataplaneKind,
+    DispatcherConfig,
+    DispatcherKind,
+    EmbeddedConfig,
+    FailureConfig,
+    Instances,
+    LogConfig,
+    TlsConfig,
+    VppConfig,
+)
+from hashmvt.config.yamlfile import YamlProblem, read
+from hashmvt.errors import ConfigError, Problem
+from hashmvt.model import EventLog
+
+if TYPE_CHECKING:
+    from hashmvt.config.yamlfile import Document
+
+
+@dataclass(slots=True)
+class Report:
+    """What reading a file found."""
+
+    path: Path
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    config: Config | None = None
+    """None when there is a problem."""
+
+
+def check(path: Path) -> Report:
+    """Read a file and report everything about it; never raises for what is in it."""
+    report = Report(path)
+    try:
+        document = read(path)
+    except YamlProblem as problem:
+        report.problems.append(Problem(path, problem.line, problem.reason, problem.remedy))
+        return report
+    root = _section(document, report)
+    config = (
+        Config(
+            path=path,
+            nat44=read_nat44(root.sub("nat44")),
+            dataplane=_dataplane(root.sub("dataplane")),
+            agent=_agent(root.sub("agent"), path.parent),
+            coordinator=_coordinator(root.sub("coordinator"), path.parent),
+            dispatcher=_dispatcher(root.sub("dispatcher")),
+            log=_log(root.sub("log")),
+            warnings=tuple(sorted(report.warnings, key=lambda p: p.line)),
+        )
+        if root.has("nat44")
+        else None
+    )
+    report.problems.sort(key=lambda p: p.line)
+    report.warnings.sort(key=lambda p: p.line)
+    if not report.problems:
+        report.config = config
+    return report
+
+
+def load(path: Path | str) -> Config:
+    """Read a configuration.
+
+    Raises:
+        ConfigError: it is wrong or missing; holds every problem.
+
+    """
+    report = check(Path(path))
+    if report.config is None:
+        raise ConfigError(report.path, tuple(report.problems))
+    return report.config
+
+
+def _section(document: Document, report: Report) -> Section:
+    """Check the structure; return the root without what the schema refused."""
+    root = Section(document, report.path, report.problems, report.warnings)
+    for fault in structure.faults(document.root):
+        root.problem(fault.key, fault.reason, fault.remedy)
+        root.refuse((*fault.key, fault.missing) if fault.missing else fault.key)
+    return root
+
+
+def _dataplane(section: Section) -> DataplaneConfig:
+    section.not_built("kind", "vpp", "embedded")
+    default = DataplaneConfig()
+    count = section.sub("instances")
+    initial = count.whole("initial", default.instances.initial)
+    most = count.whole("max", max(default.instances.max, initial))
+    if initial > most:
+        count.problem_at(
+            "max" if count.has("max") else "initial",
+            f"initial instances ({initial}) are more than max ({most})",
+            f"write max: {initial} or more",
+        )
+    embedded = section.sub("embedded")
+    vpp = section.sub("vpp")
+    inside = embedded.word("inside", default.embedded.inside)
+    outside = embedded.word("outside", default.embedded.outside)
+    if inside == outside:
+        embedded.problem_at(
+            "outside", f"device {inside!r} is both inside and outside", "name two devices"
+        )
+    return DataplaneConfig(
+        kind=DataplaneKind(section.word("kind", default.kind.value)),
+        instances=Instances(initial, most),
+        embedded=EmbeddedConfig(inside, outside),
+        vpp=VppConfig(
+            api=Path(vpp.word("api", str(default.vpp.api))),
+            stats=Path(vpp.word("stats", str(default.vpp.stats))),
+            inside=vpp.words("inside"),
+            outside=vpp.words("outside"),
+        ),
+    )
+
+
+def _tls(section: Section, base: Path) -> TlsConfig | None:
+    if not section.has("tls"):
+        return None
+    tls = section.sub("tls")
+    return TlsConfig(
+        certificate=base / tls.word("certificate", ""),
+        key=base / tls.word("key", ""),
+        authority=base / tls.word("authority", ""),
+    )
+
+
+def _agent(section: Section, base: Path) -> AgentConfig:
+    default = AgentConfig()
+    result = AgentConfig(
+        control=base / section.word("control", str(default.control)),
+        name=section.word("name", default.name),
+        listen=section.socket("listen", default.listen),
+        tls=_tls(section, base),
+    )
+    if result.listen and not section.has("tls"):
+        section.problem_at(
+            "listen",
+            "agent.listen is open to the network without tls",
+            "add tls: {certificate: FILE, key: FILE, authority: FILE}",
+        )
+    return result
+
+
+def _coordinator(section: Section, base: Path) -> CoordinatorConfig:
+    default = CoordinatorConfig()
+    failure = section.sub("failure")
+    result = CoordinatorConfig(
+        listen=section.socket("listen", default.listen),
+        control=base / section.word("control", str(default.control)),
+        key_file=base / section.word("key_file", str(default.key_file)),
+        cpu=section.number("cpu", default.cpu),
+        memory=section.number("memory", default.memory),
+        retain=section.number("retain", default.retain),
+        heartbeat=section.number("heartbeat", default.heartbeat),
+        failure=FailureConfig(
+            period=failure.number("period", default.failure.period),
+            periods=failure.whole("periods", default.failure.periods),
+        ),
+        agents=section.words("agents"),
+        tls=_tls(section, base),
+    )
+    if result.agents and not section.has("tls"):
+        section.problem_at(
+            "agents",
+            "agents on other hosts are reached with mutual TLS only",
+            "add tls: {certificate: FILE, key: FILE, authority: FILE}",
+        )
+    if result.failure.period < result.heartbeat:
+        failure.problem_at(
+            "period",
+            f"a failure period of {result.failure.period:g} s is shorter than a heartbeat "
+            f"({result.heartbeat:g} s)",
+            f"write {result.heartbeat * 4:g} or more",
+        )
+    return result
+
+
+def _dispatcher(section: Section) -> DispatcherConfig:
+    section.not_built("kind", "vpp-flow", "software")
+    section.not_built("kind", "openflow", "software")
+    default = DispatcherConfig()
+    return DispatcherConfig(
+        kind=DispatcherKind(section.word("kind", default.kind.value)),
+        rule_budget=section.whole("rule_budget", default.rule_budget),
+    )
+
+
+def _log(section: Section) -> LogConfig:
+    section.not_built("to", "ipfix", "syslog")
+    default = LogConfig()
+    return LogConfig(
+        events=EventLog(section.word("events", default.events.value)),
+        to=section.word("to", default.to),
+    )
