@@ -22,12 +22,14 @@
  * refusing a flow while ports idle is worse. Then the same host gets back its own held port if it
  * is among the oldest, else the oldest is taken.
  *
- * Arena. slabs = min (every (block, protocol) of the directory,
- *                     (1.5 max_mappings + 3 n_slots min (block_size, 1024)
- *                      + 6 max (block_size, 1024)) / block_size) + 1
- * The second and third term are for slabs that are partly used. Memory is reserved, and costs
- * physical pages only where it was touched: with blocks of 64 ports about 64 bytes per mapping and
- * its share of the candidates, and 1 for slab headers, 0.25 for the map from blocks to slabs.
+ * Arena. slabs = 1 + min (every (block, protocol) of the directory,
+ *                         (1.5 max_mappings + 6 n_slots min (block_size, 1024)
+ *                          + 6 max (block_size, 1024)) / block_size)
+ * where all but max_mappings is for slabs that are partly used; when three quarters are taken the
+ * pool makes do with 64 candidates. With by_host, where every host's slabs are partly used, there
+ * are at least max_mappings / 8. Memory is reserved, and costs physical pages only where it was
+ * touched: with blocks of 64 ports about 64 bytes per mapping and its share of the candidates,
+ * 1 for slab headers, 0.25 for the map from blocks to slabs.
  *
  * Owner thread only. All memory is reserved at creation, nothing is allocated for a packet. No
  * function's cost depends on the size of the pool, except where said. `now` never goes back.
@@ -119,6 +121,13 @@ mvt_pool_place (const mvt_pool_t *pool, uint32_t block, uint8_t proto, uint16_t 
 	return line == 0 ? NULL : &head->lines[line + (port & head->block_mask)];
 }
 
+/* Ask for the word that mvt_pool_place reads first. */
+static inline void
+mvt_pool_prefetch (const mvt_pool_t *pool, uint32_t block)
+{
+	__builtin_prefetch (((const mvt_pool_head_t *) (const void *) pool)->slab_line[block]);
+}
+
 static inline mvt_entry_t *
 mvt_pool_line (const mvt_pool_t *pool, uint32_t line)
 {
@@ -162,6 +171,17 @@ uint32_t mvt_pool_release (mvt_pool_t *pool, uint32_t now, uint32_t budget);
  * *wrapped; an entry that lives throughout is returned exactly once, as slabs never move. */
 uint32_t mvt_pool_walk (const mvt_pool_t *pool, uint64_t *cursor, mvt_entry_t **out, uint32_t max,
 			uint32_t budget, bool *wrapped);
+
+/* The same over blocks in use: at most max, looking at no more than `budget` slabs. holder: the
+ * host that a block is assigned to (allocation: block), MVT_NONE if none. */
+typedef struct
+{
+	uint32_t block;
+	uint32_t holder;
+	uint32_t in_use[MVT_PROTO_N];
+} mvt_pool_block_t;
+uint32_t mvt_pool_walk_blocks (const mvt_pool_t *pool, uint64_t *cursor, mvt_pool_block_t *out,
+			       uint32_t max, uint32_t budget, bool *wrapped);
 
 void mvt_pool_stats (const mvt_pool_t *pool, mvt_pool_stats_t *stats);
 /* Block events since the last call (with by_host: assigned to a host, released): at most max,

@@ -30,22 +30,22 @@
 typedef struct
 {
 	uint16_t instance;
-	uint16_t n_instances;	    /* of the process, active or spare; at most 64 */
+	uint16_t n_instances; /* of the process, active or spare; at most 64 */
 	uint32_t max_mappings;
-	uint32_t max_sessions;	    /* further sessions; 0: as many as mappings */
-	uint32_t max_hosts;	    /* 0: as many as mappings / 4, at least 65,536 */
-	uint32_t fragment_timeout;  /* seconds */
-	uint32_t fragment_records;  /* 0: 1,024 datagrams */
-	uint32_t fragment_held;	    /* 0: 4,096 packets */
+	uint32_t max_sessions;		/* further sessions; 0: as many as mappings */
+	uint32_t max_hosts;		/* 0: as many as mappings / 4, at least 65,536 */
+	uint32_t fragment_timeout;	/* seconds */
+	uint32_t fragment_records;	/* 0: 1,024 datagrams */
+	uint32_t fragment_held;		/* 0: 4,096 packets */
 	uint32_t fragment_per_datagram; /* 0: 64 packets */
 	uint32_t hold_seconds;
 	uint32_t hold_share_1024;
-	uint32_t event_ring;	    /* events, power of two; 0: 4,096 */
-	uint8_t by_host;	    /* allocation: block */
-	uint8_t log;		    /* 0 off, 1 block events, 2 mapping events too */
+	uint32_t event_ring;	     /* events, power of two; 0: 4,096 */
+	uint8_t by_host;	     /* allocation: block */
+	uint8_t log;		     /* 0 off, 1 block events, 2 mapping events too */
 	const uint64_t *allocatable; /* bitmap of 65,536 ports; copied */
-	uint64_t seed[4];	    /* real entropy, private to the instance */
-	mvt_shared_t *shared;	    /* policy and home are set before the first packet */
+	uint64_t seed[4];	     /* real entropy, private to the instance */
+	mvt_shared_t *shared;	     /* policy and home are set before the first packet */
 	mvt_mem_t mem;
 } mvt_nat44_config_t;
 
@@ -69,38 +69,38 @@ uint32_t mvt_nat44_released (mvt_nat44_t *nat, mvt_pkt_t *out, uint32_t max);
 uint32_t mvt_nat44_background (mvt_nat44_t *nat, uint32_t now, uint32_t lines);
 
 /* ---- counters: any thread may read, the owner writes plain stores ---- */
-#define foreach_mvt_counter                                                                       \
-	_ (received_in2out, "packets given to this instance, from inside")                        \
-	_ (received_out2in, "packets given to this instance, from outside")                       \
-	_ (translated_in2out, "packets translated towards the outside")                           \
-	_ (translated_out2in, "packets translated towards the inside")                            \
-	_ (hairpinned, "packets that were translated both ways here")                             \
-	_ (handed_over, "packets given to another instance")                                      \
-	_ (handed_in, "packets received from another instance")                                   \
-	_ (fragments_held, "fragments kept until their first one came")                           \
-	_ (mappings_created, "mappings made")                                                     \
-	_ (mappings_expired, "mappings ended by time")                                            \
-	_ (mappings_deleted, "mappings ended by command")                                         \
-	_ (sessions_created, "further sessions made")                                             \
-	_ (sessions_untracked, "packets let through without a session, table full")               \
-	_ (sweep_rounds, "times the sweep has gone round")                                        \
+#define foreach_mvt_counter                                                         \
+	_ (received_in2out, "packets given to this instance, from inside")          \
+	_ (received_out2in, "packets given to this instance, from outside")         \
+	_ (translated_in2out, "packets translated towards the outside")             \
+	_ (translated_out2in, "packets translated towards the inside")              \
+	_ (hairpinned, "packets that were translated both ways here")               \
+	_ (handed_over, "packets given to another instance")                        \
+	_ (handed_in, "packets received from another instance")                     \
+	_ (fragments_held, "fragments kept until their first one came")             \
+	_ (mappings_created, "mappings made")                                       \
+	_ (mappings_expired, "mappings ended by time")                              \
+	_ (mappings_deleted, "mappings ended by command")                           \
+	_ (sessions_created, "further sessions made")                               \
+	_ (sessions_untracked, "packets let through without a session, table full") \
+	_ (sweep_rounds, "times the sweep has gone round")                          \
 	_ (events_lost, "events that found the ring full")
 
-#define foreach_mvt_gauge                                                                         \
-	_ (mappings, "live mappings")                                                             \
-	_ (mappings_udp, "live UDP mappings")                                                     \
-	_ (mappings_tcp, "live TCP mappings")                                                     \
-	_ (mappings_icmp, "live ICMP query mappings")                                             \
-	_ (sessions, "further sessions")                                                          \
-	_ (hosts, "inside hosts with mappings here")                                              \
-	_ (blocks, "blocks owned")                                                                \
-	_ (blocks_free, "blocks free")                                                            \
-	_ (blocks_open, "blocks that mappings are allocated from")                                \
-	_ (blocks_closed, "blocks in use, nothing new")                                           \
-	_ (ports_held, "external ports in hold-down")                                             \
-	_ (max_mappings, "limit of mappings, fixed at start")                                     \
-	_ (home_version, "version of the home map last seen by a batch")                          \
-	_ (policy_generation, "generation of the policy set last seen by a batch")                \
+#define foreach_mvt_gauge                                                          \
+	_ (mappings, "live mappings")                                              \
+	_ (mappings_udp, "live UDP mappings")                                      \
+	_ (mappings_tcp, "live TCP mappings")                                      \
+	_ (mappings_icmp, "live ICMP query mappings")                              \
+	_ (sessions, "further sessions")                                           \
+	_ (hosts, "inside hosts with mappings here")                               \
+	_ (blocks, "blocks owned")                                                 \
+	_ (blocks_free, "blocks free")                                             \
+	_ (blocks_open, "blocks that mappings are allocated from")                 \
+	_ (blocks_closed, "blocks in use, nothing new")                            \
+	_ (ports_held, "external ports in hold-down")                              \
+	_ (max_mappings, "limit of mappings, fixed at start")                      \
+	_ (home_version, "version of the home map last seen by a batch")           \
+	_ (policy_generation, "generation of the policy set last seen by a batch") \
 	_ (starved_slot, "slot whose exhaustion was met last, plus 1; 0 none")
 
 typedef struct
@@ -115,12 +115,12 @@ typedef struct
 const mvt_counters_t *mvt_nat44_counters_any (const mvt_nat44_t *nat);
 
 /* ---- events: a bounded ring, one reader thread ---- */
-#define foreach_mvt_event                                                                         \
-	_ (BLOCK_ASSIGNED, block_assigned)                                                        \
-	_ (BLOCK_RELEASED, block_released)                                                        \
-	_ (MAPPING_CREATED, mapping_created)                                                      \
-	_ (MAPPING_ENDED, mapping_ended)                                                          \
-	_ (HOST_LIMIT, host_limit)                                                                \
+#define foreach_mvt_event                    \
+	_ (BLOCK_ASSIGNED, block_assigned)   \
+	_ (BLOCK_RELEASED, block_released)   \
+	_ (MAPPING_CREATED, mapping_created) \
+	_ (MAPPING_ENDED, mapping_ended)     \
+	_ (HOST_LIMIT, host_limit)           \
 	_ (EXHAUSTED, exhausted)
 
 typedef enum
@@ -134,7 +134,7 @@ typedef enum
 typedef struct
 {
 	uint32_t tick;
-	uint8_t type; /* mvt_event_type_t */
+	uint8_t type;  /* mvt_event_type_t */
 	uint8_t proto; /* mvt_proto_t; MVT_PROTO_N for blocks */
 	uint16_t realm;
 	uint32_t in_addr;
@@ -159,23 +159,23 @@ typedef enum
 	MVT_JOB_LIST_MAPPINGS,	 /* filter, cursor in/out; mappings/n out */
 	MVT_JOB_LIST_HOSTS,	 /* filter.inside, cursor in/out; hosts/n out */
 	MVT_JOB_DELETE_MAPPINGS, /* filter in; n = how many ended */
-	MVT_JOB_STATIC_ADD,	 /* filter.inside_endpoint, external_endpoint in; a dynamic mapping of
-				    that inside endpoint is ended first; IN_USE when the external
-				    endpoint is taken by somebody else */
-	MVT_JOB_STATIC_DEL,	 /* external_endpoint in */
-	MVT_JOB_DRAIN_SLOT,	 /* slot, drain in: allocate nothing of that address */
-	MVT_JOB_LIST_BLOCKS,	 /* cursor in/out; block_infos/n out: blocks in use */
-	MVT_JOB_SYNC,		 /* done once a loop has begun that sees all published snapshots */
+	MVT_JOB_STATIC_ADD,  /* filter.inside_endpoint, external_endpoint in; a dynamic mapping of
+				that inside endpoint is ended first; IN_USE when the external
+				endpoint is taken by somebody else */
+	MVT_JOB_STATIC_DEL,  /* external_endpoint in */
+	MVT_JOB_DRAIN_SLOT,  /* slot, drain in: allocate nothing of that address */
+	MVT_JOB_LIST_BLOCKS, /* cursor in/out; block_infos/n out: blocks in use */
+	MVT_JOB_SYNC,	     /* done once a loop has begun that sees all published snapshots */
 } mvt_job_op_t;
 
 /* Which mappings; a zeroed filter means all. */
 typedef struct
 {
-	mvt_prefix4_t inside;	/* len 0: any */
-	mvt_prefix4_t external; /* len 0: any */
+	mvt_prefix4_t inside;	    /* len 0: any */
+	mvt_prefix4_t external;	    /* len 0: any */
 	uint16_t in_port, ext_port; /* 0: any */
-	uint8_t proto_plus1;	/* 0: any, else mvt_proto_t + 1 */
-	uint8_t statics;	/* 0: all, 1: only static, 2: only dynamic */
+	uint8_t proto_plus1;	    /* 0: any, else mvt_proto_t + 1 */
+	uint8_t statics;	    /* 0: all, 1: only static, 2: only dynamic */
 	uint16_t realm;
 } mvt_mapping_filter_t;
 
