@@ -170,14 +170,14 @@ mvt_store32 (uint8_t *p, uint32_t v)
 	__builtin_memcpy (p, &v, 4);
 }
 
-/* True when a header checksum is right, given the plain sum of the header's 16- or 32-bit words
- * (checksum included) as they lie in memory: it is when the sum is a multiple of 65,535, since
- * 2^16 = 2^32 = 1 modulo that. The division is the multiplication by the inverse of 65,535 modulo
- * 2^64. => sum is not 0, which a header with a version cannot have */
+/* True when a checksum is right, given the plain sum of the covered 16- or 32-bit words, checksum
+ * included, as they lie in memory: 2^16 = 2^32 = 1 modulo 65,535, so their one's complement sum is
+ * all ones when the plain sum is a multiple of it. Compilers make a multiplication of this.
+ * => sum is not 0, which a header with a version cannot have */
 static inline bool
 mvt_csum_good (uint64_t sum)
 {
-	return 0 - sum * 0x0001000100010001ull <= UINT64_MAX / 0xffff;
+	return sum % 0xffff == 0;
 }
 
 /* Parse and check one packet. Returns true when *out is good. Otherwise false with *drop set to
@@ -203,49 +203,47 @@ static inline bool
 mvt_packet_parse_fast (const mvt_pkt_t *pkt, mvt_parsed_t *out)
 {
 	const uint8_t *p = pkt->l3;
-	uint64_t w0, w1, w2;
+	uint64_t front; /* version to fragment offset */
+	uint32_t words[5];
 
 	if (mvt_unlikely (pkt->len < 28))
 		return false;
-	__builtin_memcpy (&w0, p, 8);	   /* version to fragment offset */
-	__builtin_memcpy (&w1, p + 8, 8);  /* TTL to source */
-	__builtin_memcpy (&w2, p + 16, 8); /* destination, ports */
 
 	/* version 4, IHL 5; bytes 6 and 7: no more-fragments, offset 0, DF does not matter */
-	if (mvt_unlikely ((w0 & 0xff3f0000000000ffull) != 0x45))
+	__builtin_memcpy (&front, p, 8);
+	if (mvt_unlikely ((front & 0xff3f0000000000ffull) != 0x45))
 		return false;
 
-	uint32_t total = __builtin_bswap16 ((uint16_t) (w0 >> 16));
-	uint8_t ip_proto = (uint8_t) (w1 >> 8);
-	bool tcp = ip_proto == MVT_IP_TCP;
-
-	if (mvt_unlikely (!tcp && ip_proto != MVT_IP_UDP))
+	/* arithmetic on `tcp` where a branch would do: traffic is a mixture */
+	uint32_t total = mvt_load16 (p + 2), tcp = p[9] == MVT_IP_TCP;
+	if (mvt_unlikely (!tcp && p[9] != MVT_IP_UDP))
 		return false;
-	if (mvt_unlikely (total > pkt->len || total < (tcp ? 40u : 28u)))
+	if (mvt_unlikely (total > pkt->len || total < 28 + 12 * tcp))
 		return false;
 
 	/* one load serves both: TCP data offset and flags, or UDP length */
-	uint32_t word = mvt_load16 (p + (tcp ? 32 : 24));
-	uint32_t need = tcp ? word >> 12 << 2 : word;
-	if (mvt_unlikely (need < (tcp ? 20u : 8u) || need > total - 20))
+	uint32_t word = mvt_load16 (p + 24 + 8 * tcp);
+	uint32_t l4_header = tcp ? word >> 12 << 2 : word;
+	if (mvt_unlikely (l4_header < 8 + 12 * tcp || l4_header > total - 20))
 		return false;
 
+	__builtin_memcpy (words, p, sizeof (words));
 	if (!(pkt->flags & MVT_PKT_CHECKSUM_DONE) &&
-	    mvt_unlikely (!mvt_csum_good ((w0 & 0xffffffff) + (w0 >> 32) + (w1 & 0xffffffff) +
-					  (w1 >> 32) + (w2 & 0xffffffff))))
+	    mvt_unlikely (!mvt_csum_good ((uint64_t) words[0] + words[1] + words[2] + words[3] +
+					  words[4])))
 		return false;
 
 	*out = (mvt_parsed_t){
-		.src = __builtin_bswap32 ((uint32_t) (w1 >> 32)),
-		.dst = __builtin_bswap32 ((uint32_t) w2),
-		.sport = __builtin_bswap16 ((uint16_t) (w2 >> 32)),
-		.dport = __builtin_bswap16 ((uint16_t) (w2 >> 48)),
+		.src = mvt_load32 (p + 12),
+		.dst = mvt_load32 (p + 16),
+		.sport = mvt_load16 (p + 20),
+		.dport = mvt_load16 (p + 22),
 		.l4 = 20,
 		.l4_len = (uint16_t) (total - 20),
-		.ip_id = __builtin_bswap16 ((uint16_t) (w0 >> 32)),
-		.ip_proto = ip_proto,
-		.proto = tcp ? MVT_PROTO_TCP : MVT_PROTO_UDP,
-		.tcp_flags = tcp ? (uint8_t) word : 0,
+		.ip_id = mvt_load16 (p + 4),
+		.ip_proto = p[9],
+		.proto = (uint8_t) (tcp ? MVT_PROTO_TCP : MVT_PROTO_UDP),
+		.tcp_flags = (uint8_t) (word & (0u - tcp)),
 		.has_l4 = 1,
 	};
 	return true;
