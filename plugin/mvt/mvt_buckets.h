@@ -120,7 +120,8 @@ mvt_buckets_other (uint32_t hash)
 	return hash ^ (((hash & 0xffff) * 0x9e3779b1u | 0x10000u) & 0xffff0000u);
 }
 
-static inline void
+/* always_inline: gcc takes a function that only prefetches for pure and drops calls to it */
+static inline __attribute__ ((always_inline)) void
 mvt_buckets_prefetch (const mvt_buckets_t *b, uint32_t hash)
 {
 	__builtin_prefetch (&b->bucket[mvt_buckets_place (b, hash)]);

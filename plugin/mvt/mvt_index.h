@@ -65,7 +65,7 @@ mvt_index_hash (const mvt_index_t *ix, uint32_t addr, uint16_t port, uint8_t pro
 	return mvt_crc32c_u64 (0, mvt_mix (key, ix->secret.word[w].add, ix->secret.word[w].mul));
 }
 
-static inline void
+static inline __attribute__ ((always_inline)) void
 mvt_index_prefetch (const mvt_index_t *ix, uint32_t hash)
 {
 	mvt_buckets_prefetch (&ix->buckets, hash);

@@ -257,8 +257,9 @@ mvt_lookup4 (mvt_t *t, uint32_t addr, uint32_t now)
 
 /* ---- batches ---- */
 
-/* The rows of the two longest lengths are guessed from tags alone and prefetched. */
-static inline void
+/* The rows of the two longest lengths are guessed from tags alone and prefetched.
+ * always_inline as in mvt_buckets_prefetch. */
+static inline __attribute__ ((always_inline)) void
 prefetch_row (const mvt_t *t, uint32_t row)
 {
 	if (row != MVT_NONE)
