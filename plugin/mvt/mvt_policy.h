@@ -14,30 +14,30 @@
 #include "mvt_tcp.h" /* MVT_TIMEOUT_* */
 #include "mvt_types.h"
 
-#define MVT_POLICY_MAX	 4096	  /* policies in one set; tclass is 16 bits: policy * MVT_TIMEOUT_N */
+#define MVT_POLICY_MAX	 4096 /* policies in one set; tclass is 16 bits: policy * MVT_TIMEOUT_N */
 #define MVT_POLICY_SLOTS (1u << 20) /* slots are below: a /12 of pool addresses */
 
 /* One policy. Policy 0 is the default that nat44's own keys describe. */
 typedef struct
 {
-	uint32_t timeout[8];	    /* seconds, by MVT_TIMEOUT_* */
+	uint32_t timeout[8];	     /* seconds, by MVT_TIMEOUT_* */
 	uint8_t filter[MVT_PROTO_N]; /* mvt_filter_t */
-	uint8_t paired_only;	    /* an exhausted address does not fall back to another */
+	uint8_t paired_only;	     /* an exhausted address does not fall back to another */
 	uint32_t mappings_per_host[MVT_PROTO_N]; /* 0: no limit */
 	uint32_t mappings_per_host_all;		 /* over all protocols; 0: no limit */
 	uint32_t new_per_second_per_host;	 /* 0: no limit */
 	uint32_t max_blocks_per_host;		 /* allocation: block */
-	uint32_t slots_first, n_slots; /* its pool: a run in the set's slot list */
+	uint32_t slots_first, n_slots;		 /* its pool: a run in the set's slot list */
 } mvt_policy_t;
 
 /* A run of pool addresses. A slot is an address's stable number: it keeps its number as long as
  * it is configured or drains, because the directory and the slabs are indexed by it. */
 typedef struct
 {
-	uint32_t first;	   /* first address */
-	uint32_t count;	   /* addresses in the run */
-	uint32_t slot;	   /* slot of the first one; the others follow */
-	uint8_t draining;  /* nothing new, gone when empty */
+	uint32_t first;	  /* first address */
+	uint32_t count;	  /* addresses in the run */
+	uint32_t slot;	  /* slot of the first one; the others follow */
+	uint8_t draining; /* nothing new, gone when empty */
 	uint8_t pad[3];
 } mvt_pool_run_t;
 
@@ -79,8 +79,8 @@ typedef struct
 typedef struct mvt_policy_set mvt_policy_set_t;
 
 /* Build a set. Exempt destinations are the configured ones, inside prefixes, the inside of 1:1
- * rules, and 0.0.0.0/8, loopback, multicast (224.0.0.0/4) and class E with broadcast. The outside of
- * 1:1 rules is taken out of an exemption that covers it: longest wins, 1:1 when equal. Bits of a
+ * rules, and 0.0.0.0/8, loopback, multicast (224.0.0.0/4) and class E with broadcast. The outside
+ * of 1:1 rules is taken out of an exemption that covers it: longest wins, 1:1 when equal. Bits of a
  * prefix below its length are ignored. Cost: O(size of the description).
  * Returns NULL with *err set (err may not be NULL):
  *   INVALID    a policy, slot, filter or prefix length out of range; no policy or more than
@@ -89,7 +89,7 @@ typedef struct mvt_policy_set mvt_policy_set_t;
  *              host can have (0/8, 127/8, 224.0.0.0 and above); lengths of a 1:1 rule that differ
  *   EXISTS     two 1:1 rules for one inside or one outside prefix
  *   IN_USE     the outside of a 1:1 rule overlaps the pool (a draining address counts)
- *   NO_MEMORY
+ *   NO_MEMORY, or FULL (a hash table found no place: try another secret)
  * The caller owns the set; mem must outlive it. */
 mvt_policy_set_t *mvt_policy_set_new (const mvt_policy_desc_t *desc, const mvt_mem_t *mem,
 				      mvt_err_t *err);
@@ -126,7 +126,8 @@ typedef struct
 	uint64_t exempt_bits[65536 / 64]; /* by the top 16 bits of a destination */
 	const uint32_t *span_first;	  /* sorted first addresses of the spans */
 	const mvt_policy_span_t *spans;	  /* the pool's runs, in the same order */
-	const uint32_t *span_index; /* [t]: spans that begin below t << 16; NULL where they are few */
+	const uint32_t
+		*span_index; /* [t]: spans that begin below t << 16; NULL where they are few */
 	uint32_t n_spans;
 	bool has_statics;
 } mvt_policy_head_t;
@@ -153,17 +154,17 @@ mvt_policy_slot_of (const mvt_policy_set_t *set, uint32_t addr, bool *draining)
 	const mvt_policy_span_t *span;
 
 	if (head->span_index)
-		{
-			at = head->span_index[addr >> 16];
-			n = head->span_index[(addr >> 16) + 1] - at;
-		}
+	{
+		at = head->span_index[addr >> 16];
+		n = head->span_index[(addr >> 16) + 1] - at;
+	}
 	/* at = how many spans begin at or below addr; no branch that depends on addr */
 	while (n > 0)
-		{
-			uint32_t half = n / 2, above = head->span_first[at + half] > addr;
-			at = above ? at : at + half + 1;
-			n = above ? half : n - half - 1;
-		}
+	{
+		uint32_t half = n / 2, above = head->span_first[at + half] > addr;
+		at = above ? at : at + half + 1;
+		n = above ? half : n - half - 1;
+	}
 	if (at == 0)
 		return MVT_NONE;
 	span = &head->spans[at - 1];

@@ -57,7 +57,8 @@ typedef struct
 	mvt_directory_t *directory;
 	uint64_t frag_key;    /* keys the hash that gives a datagram's fragments one instance */
 	uint64_t address_key; /* keys the hash that gives a host its external address */
-	_Atomic uint32_t n_active; /* fragments and stray packets are spread over active[0..n_active) */
+	/* fragments and stray packets are spread over active[0..n_active) */
+	_Atomic uint32_t n_active;
 	_Atomic uint16_t active[MVT_HOME_INSTANCES];
 } mvt_shared_t;
 
@@ -81,7 +82,7 @@ uint16_t mvt_dispatch (const mvt_shared_t *shared, mvt_pkt_t *pkt);
 
 /* The instance that all fragments of a datagram meet at: hash (src, dst, id, protocol) over the
  * active instances. Any thread; instance 0 while none is active. */
-uint16_t mvt_dispatch_fragment (const mvt_shared_t *shared, uint32_t src, uint32_t dst,
-				uint16_t id, uint8_t ip_proto);
+uint16_t mvt_dispatch_fragment (const mvt_shared_t *shared, uint32_t src, uint32_t dst, uint16_t id,
+				uint8_t ip_proto);
 
 #endif /* MVT_SHARED_H */

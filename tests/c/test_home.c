@@ -238,6 +238,17 @@ test_single (void **state)
 	assert_int_equal (a.from, 3);
 	assert_int_equal (a.to, 4);
 	drop (home);
+
+	/* with a pin it is single no more */
+	mvt_home_pin_t p = pin (1, 80, MVT_PROTO_TCP, 5);
+	all = range (0, 0, 3);
+	d.pins = &p;
+	d.n_pins = 1;
+	home = build (&d);
+	assert_int_equal (mvt_home_head (home)->single, MVT_NONE);
+	assert_int_equal (ask (home, 1, 80, MVT_PROTO_TCP).instance, 5);
+	assert_int_equal (ask (home, 1, 81, MVT_PROTO_TCP).instance, 3);
+	drop (home);
 }
 
 static void

@@ -148,6 +148,7 @@ test_refused_policies (void **state)
 		{ { P (10, 0, 0, 0, 8), 0 }, { P (10, 9, 9, 9, 8), 0 } },  /* one prefix twice */
 		{ { P (10, 0, 0, 0, 8), 0 }, { P (198, 0, 0, 0, 8), 0 } }, /* the pool is inside */
 		{ { P (10, 0, 0, 0, 8), 0 }, { P (198, 51, 100, 3, 32), 0 } },
+		{ { P (10, 0, 0, 0, 8), 0 }, { P (198, 51, 100, 0, 32), 0 } },
 		{ { P (10, 0, 0, 0, 8), 0 }, { P (192, 0, 2, 5, 32), 0 } }, /* 1:1 outside is */
 		{ { P (10, 0, 0, 0, 8), 0 }, { P (192, 0, 0, 0, 8), 0 } },
 		{ { P (10, 0, 0, 0, 8), 0 }, { P (0, 0, 0, 0, 0), 0 } },
@@ -179,6 +180,7 @@ test_refused_pool (void **state)
 		{ .first = A (198, 51, 101, 0), .count = 2, .slot = MVT_POLICY_SLOTS - 1 },
 		{ .first = A (198, 51, 101, 0), .count = 1, .slot = MVT_NONE },
 		{ .first = A (255, 255, 255, 255), .count = 1, .slot = 20 },
+		{ .first = A (255, 255, 255, 255), .count = 2, .slot = 20 }, /* wraps */
 		{ .first = A (223, 255, 255, 255), .count = 2, .slot = 20 },
 		{ .first = A (223, 255, 255, 255), .count = MVT_NONE, .slot = 20 }, /* wraps */
 		{ .first = A (0, 255, 255, 255), .count = 2, .slot = 20 },
