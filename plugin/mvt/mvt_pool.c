@@ -3,24 +3,21 @@
 
 /* ---- life ---- */
 
-static uint64_t
-min_u64 (uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* Slabs of the arena: see "Arena" in mvt_pool.h. One more, because slab 0 is none. */
 static uint64_t
 slab_count (const mvt_pool_config_t *config, uint32_t n_slots, uint32_t bits)
 {
-	uint64_t size = 1u << bits;
-	uint64_t lines = (uint64_t) config->max_mappings + config->max_mappings / 2;
+	uint64_t size = 1u << bits, max_mappings = config->max_mappings;
+	uint64_t small = size < MVT_POOL_CANDIDATES ? size : MVT_POOL_CANDIDATES;
+	uint64_t large = size > MVT_POOL_CANDIDATES ? size : MVT_POOL_CANDIDATES;
+	uint64_t lines =
+		max_mappings + max_mappings / 2 + 2ull * MVT_PROTO_N * (n_slots * small + large);
+	uint64_t slabs = (lines + size - 1) >> bits;
+	uint64_t all = (uint64_t) n_slots * MVT_PROTO_N << (16 - bits);
 
-	lines += (uint64_t) n_slots * MVT_PROTO_N *
-		 (size < MVT_POOL_CANDIDATES ? size : MVT_POOL_CANDIDATES);
-	lines += 2ull * MVT_PROTO_N * (size > MVT_POOL_CANDIDATES ? size : MVT_POOL_CANDIDATES);
-	return 1 + min_u64 ((lines + size - 1) >> bits,
-			    (uint64_t) n_slots * MVT_PROTO_N << (16 - bits));
+	if (config->by_host && slabs < max_mappings / 8)
+		slabs = max_mappings / 8;
+	return 1 + (slabs < all ? slabs : all);
 }
 
 static mvt_err_t
@@ -120,6 +117,9 @@ mvt_pool_new (const mvt_pool_config_t *config, mvt_directory_t *dir, const mvt_m
 	pool->open_max = per_slot < MVT_POOL_OPEN_MAX ? per_slot : MVT_POOL_OPEN_MAX;
 	pool->free_slot_words = mvt_bitmap_data_words (pool->n_slots);
 	pool->n_slabs = (uint32_t) slab_count (config, dir->n_slots, bits);
+	pool->slabs_scarce = pool->n_slabs - pool->n_slabs / 4;
+	if (pool->n_slabs > (uint64_t) pool->n_slots * MVT_PROTO_N << pool->slot_bits_log2)
+		pool->slabs_scarce = MVT_NONE; /* one for each: never scarce */
 	pool->fresh = 1;
 	pool->starved = MVT_NONE;
 	pool->held_max = config->max_mappings / 4;
@@ -267,51 +267,86 @@ mvt_pool_drain_slot (mvt_pool_t *pool, uint32_t slot, bool draining)
 
 /* ---- entries ---- */
 
-/* Reopen closed slabs, the fullest first, while the candidates are below the mark. */
+/* Of a few random blocks that other protocols use and this one does not, the fullest: that is where
+ * the protocols come to share blocks. MVT_NONE when there is none. */
+static uint32_t
+bare_block (mvt_pool_t *pool, uint32_t slot, uint32_t proto)
+{
+	uint32_t best = MVT_NONE, best_class = 0;
+
+	if (pool->slots[slot].proto[proto].n_bare == 0)
+		return MVT_NONE;
+	for (uint32_t i = 0; i < MVT_POOL_SAMPLES; i++)
+	{
+		uint32_t local =
+			mvt_bitmap_random (mvt_pool_slot_map (pool, slot, MVT_SLOT_BARE + proto),
+					   pool->block_words, &pool->seed, &pool->steps);
+		uint32_t block = slot << pool->slot_bits_log2 | local;
+		uint32_t class = mvt_pool_block_class (pool, block);
+
+		pool->steps++;
+		if (best == MVT_NONE || class > best_class)
+		{
+			best = block;
+			best_class = class;
+		}
+	}
+	return best;
+}
+
+/* Reopen closed slabs of a class of at least `least`, the fullest first, while the candidates are
+ * below the mark. */
 static void
-reopen (mvt_pool_t *pool, mvt_slot_proto_t *sp, uint32_t mark)
+reopen (mvt_pool_t *pool, mvt_slot_proto_t *sp, uint32_t mark, uint32_t least)
 {
 	for (uint32_t i = 0; i < MVT_POOL_REOPEN && sp->candidates < mark && sp->classes; i++)
 	{
 		uint32_t class = 31 - (uint32_t) __builtin_clz (sp->classes);
 
 		pool->steps++;
+		if (class < least)
+			break;
 		mvt_pool_slab_move (pool, sp->class_head[class], MVT_SLAB_OPEN);
 	}
 }
 
-/* Open a block that has no slab for this protocol: one that another protocol uses, so that all use
- * the same blocks, else a free one. 0 when there is none or the arena is full. */
+/* Below the mark: reopen what is closed, or open a block that has no slab for this protocol, a bare
+ * one if it is fuller than what is closed, a free one when nothing is closed or bare. The port is
+ * then taken from that block, chosen at random now, so that no candidates are opened in advance.
+ * 0: none was opened (or the arena is full). */
 static uint32_t
-open_block (mvt_pool_t *pool, uint32_t slot, uint32_t proto)
+refill (mvt_pool_t *pool, uint32_t slot, uint32_t proto, uint32_t mark)
 {
 	mvt_slot_t *at = &pool->slots[slot];
-	uint32_t map = at->proto[proto].n_bare ? MVT_SLOT_BARE + proto : MVT_SLOT_FREE;
-	uint32_t slab, local;
+	bool slabs_left = mvt_pool_slabs_left (pool);
+	uint32_t block = slabs_left ? bare_block (pool, slot, proto) : MVT_NONE, slab;
 
-	if (!mvt_pool_slabs_left (pool) || (at->proto[proto].n_bare == 0 && at->n_free == 0))
+	reopen (pool, &at->proto[proto], mark,
+		block == MVT_NONE ? 0 : mvt_pool_block_class (pool, block));
+	if (at->proto[proto].candidates >= mark || !slabs_left)
 		return 0;
-	local = mvt_bitmap_random (mvt_pool_slot_map (pool, slot, map), pool->block_words,
-				   &pool->seed, &pool->steps);
-	slab = mvt_pool_slab_new (pool, slot << pool->slot_bits_log2 | local, proto);
+	if (block == MVT_NONE)
+	{
+		if (at->n_free == 0 || at->proto[proto].classes)
+			return 0;
+		block = slot << pool->slot_bits_log2 |
+			mvt_bitmap_random (mvt_pool_slot_map (pool, slot, MVT_SLOT_FREE),
+					   pool->block_words, &pool->seed, &pool->steps);
+	}
+	slab = mvt_pool_slab_new (pool, block, proto);
 	mvt_pool_slab_move (pool, slab, MVT_SLAB_OPEN);
 	return slab;
 }
 
-/* A slab of the slot with a free port, 0 when there is none. Below the mark the port comes from a
- * block that is opened now, at random among all, so candidates are never opened in advance. */
+/* A slab of the slot with a free port, 0 when there is none. */
 static uint32_t
 find_slab (mvt_pool_t *pool, uint32_t slot, uint32_t proto)
 {
 	mvt_slot_proto_t *sp = &pool->slots[slot].proto[proto];
-	uint32_t mark = mvt_pool_mark (sp), slab = 0;
+	uint32_t mark = mvt_pool_mark (pool, sp), slab = 0;
 
 	if (sp->candidates < mark)
-	{
-		reopen (pool, sp, mark);
-		if (sp->candidates < mark)
-			slab = open_block (pool, slot, proto);
-	}
+		slab = refill (pool, slot, proto, mark);
 	if (!slab && sp->n_open)
 	{
 		const uint16_t *open = mvt_pool_open_array (pool, slot, proto);

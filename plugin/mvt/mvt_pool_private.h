@@ -19,16 +19,20 @@
 #include "mvt_bitmap.h"
 #include "mvt_pool.h"
 
-/* Closed slabs are listed by eighths of occupancy (in use or held), the fullest first to be
- * reopened. */
-#define MVT_POOL_CLASSES 8u
+/* Closed slabs are listed by the occupancy (in use or held) of their block, all protocols together,
+ * in eighths of a slab, and reopened from the fullest. That all protocols go by the same measure
+ * lets them drain the same blocks. */
+#define MVT_POOL_CLASSES (8u * MVT_PROTO_N)
 
 /* Closed slabs that one allocation may reopen. Each brings at least one candidate and the
  * allocation takes one, so two would do; more let the candidates recover quickly. */
 #define MVT_POOL_REOPEN 16u
 
-/* Open slabs that are looked at for the emptiest one to close. */
+/* Open slabs that are looked at for the emptiest one to close, bare blocks for the fullest. */
 #define MVT_POOL_SAMPLES 4u
+
+/* Frees of which one looks whether its protocol could move to the blocks of others. */
+#define MVT_POOL_MOVE_ONE_IN 4u
 
 /* The candidates kept open are 3/64 of the unused ports, between these. The share is what lets 90 %
  * of the unused ports be in free blocks; at the upper mark opening stops (RFC 6056 asks for many),
@@ -116,6 +120,7 @@ struct mvt_pool
 	uint32_t fresh; /* slabs from here on were never taken */
 	uint32_t slab_free;
 	uint32_t slabs_taken;
+	uint32_t slabs_scarce; /* more than these taken: few are left */
 
 	mvt_slot_t *slots;
 	uint64_t *slot_bits;  /* per slot: owned, free, bare by protocol; each with summary */
@@ -261,13 +266,14 @@ mvt_pool_is_allocatable (const mvt_pool_t *pool, uint16_t port)
 	return mvt_bitmap_test (pool->allocatable, port);
 }
 
-/* Candidates that a (slot, protocol) keeps open. */
+/* Candidates that a (slot, protocol) keeps open: few when slabs become scarce, so that those in use
+ * fill up and max_mappings is reached. */
 static inline uint32_t
-mvt_pool_mark (const mvt_slot_proto_t *sp)
+mvt_pool_mark (const mvt_pool_t *pool, const mvt_slot_proto_t *sp)
 {
 	uint32_t mark = (uint32_t) ((uint64_t) sp->unused * 3 >> 6);
 
-	if (mark < MVT_POOL_CANDIDATES_MIN)
+	if (mark < MVT_POOL_CANDIDATES_MIN || pool->slabs_taken > pool->slabs_scarce)
 		return MVT_POOL_CANDIDATES_MIN;
 	return mark < MVT_POOL_CANDIDATES ? mark : MVT_POOL_CANDIDATES;
 }
@@ -276,8 +282,9 @@ mvt_pool_mark (const mvt_slot_proto_t *sp)
 
 /* A slab for a (block, protocol) that has none, UNLISTED. 0 when the arena is full. */
 uint32_t mvt_pool_slab_new (mvt_pool_t *pool, uint32_t block, uint32_t proto);
-/* Put a slab where it belongs: OPEN stays open unless it is full; closed ones go to their class. */
-void mvt_pool_slab_settle (mvt_pool_t *pool, uint32_t slab);
+/* The class that a closed slab of this block has. */
+uint32_t mvt_pool_block_class (const mvt_pool_t *pool, uint32_t block);
+/* To the open array, a class, or none of them. */
 void mvt_pool_slab_move (mvt_pool_t *pool, uint32_t slab, uint32_t where);
 /* A port that was free is in use from now on. The entry is the caller's to fill. */
 void mvt_pool_port_use (mvt_pool_t *pool, uint32_t slab, uint32_t port);

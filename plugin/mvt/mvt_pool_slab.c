@@ -219,53 +219,93 @@ mvt_pool_slab_move (mvt_pool_t *pool, uint32_t s, uint32_t where)
 		class_add (pool, sp, s, where);
 }
 
+/* Entries in use or held in a block, all protocols. */
 static uint32_t
-slab_class (const mvt_pool_t *pool, const mvt_slab_t *slab)
+block_occupancy (const mvt_pool_t *pool, uint32_t block)
 {
-	uint32_t class = ((uint32_t) slab->n_used + slab->n_held) * MVT_POOL_CLASSES >>
-			 pool->head.block_bits;
+	uint32_t n = 0;
+
+	for (uint32_t proto = 0; proto < MVT_PROTO_N; proto++)
+	{
+		/* slab 0 is none and has no entries */
+		const mvt_slab_t *slab = &pool->slabs[mvt_pool_slab_of (pool, block, proto)];
+		n += (uint32_t) slab->n_used + slab->n_held;
+	}
+	return n;
+}
+
+uint32_t
+mvt_pool_block_class (const mvt_pool_t *pool, uint32_t block)
+{
+	uint32_t class = block_occupancy (pool, block) * 8 >> pool->head.block_bits;
 	return class < MVT_POOL_CLASSES ? class : MVT_POOL_CLASSES - 1;
 }
 
-void
-mvt_pool_slab_settle (mvt_pool_t *pool, uint32_t s)
+/* Put the slabs of a block where they belong after its occupancy changed: an open one stays open
+ * unless it is full, closed ones go to their class. */
+static void
+block_settle (mvt_pool_t *pool, uint32_t block)
 {
-	const mvt_slab_t *slab = &pool->slabs[s];
+	uint32_t class = mvt_pool_block_class (pool, block);
 
-	if (slab->n_free == 0 || pool->block_host)
-		mvt_pool_slab_move (pool, s, MVT_SLAB_UNLISTED);
-	else if (slab->where != MVT_SLAB_OPEN)
-		mvt_pool_slab_move (pool, s, slab_class (pool, slab));
+	if (pool->block_host)
+		return;
+	for (uint32_t proto = 0; proto < MVT_PROTO_N; proto++)
+	{
+		uint32_t s = mvt_pool_slab_of (pool, block, proto);
+
+		if (!s)
+			continue;
+		if (pool->slabs[s].n_free == 0)
+			mvt_pool_slab_move (pool, s, MVT_SLAB_UNLISTED);
+		else if (pool->slabs[s].where != MVT_SLAB_OPEN)
+			mvt_pool_slab_move (pool, s, class);
+	}
 }
 
-/* Too many candidates: close the emptiest of a few open slabs, so that it drains, unless that
- * would leave too few. */
+/* After a free in an open slab: close one, so that it drains, of a few the one whose block
+ *   is emptiest, when there are too many candidates;
+ *   has the fewest entries of other protocols, now and then, when a block that only others use has
+ *   more: the candidates are then found there, until the protocols use the same blocks. */
 static void
 close_one (mvt_pool_t *pool, uint32_t slot, uint32_t proto)
 {
 	mvt_slot_proto_t *sp = &pool->slots[slot].proto[proto];
 	const uint16_t *open = mvt_pool_open_array (pool, slot, proto);
-	uint32_t mark = mvt_pool_mark (sp), best = 0, best_n = MVT_NONE;
+	uint32_t mark = mvt_pool_mark (pool, sp), best = 0, best_n = MVT_NONE;
+	bool move = sp->candidates <= mark + mark / 4;
 
-	if (sp->candidates <= mark + mark / 4)
-		return;
+	if (move)
+	{
+		uint32_t bare;
+
+		if (sp->n_bare == 0 || mvt_random_below (&pool->seed, MVT_POOL_MOVE_ONE_IN))
+			return;
+		bare = mvt_bitmap_random (mvt_pool_slot_map (pool, slot, MVT_SLOT_BARE + proto),
+					  pool->block_words, &pool->seed, &pool->steps);
+		best_n = block_occupancy (pool, slot << pool->slot_bits_log2 | bare);
+		mark /= 2;
+	}
 	for (uint32_t i = 0; i < MVT_POOL_SAMPLES; i++)
 	{
 		uint32_t local = open[mvt_random_below (&pool->seed, sp->n_open)];
 		uint32_t block = slot << pool->slot_bits_log2 | local;
 		uint32_t s = mvt_pool_slab_of (pool, block, proto);
 		const mvt_slab_t *slab = &pool->slabs[s];
-		uint32_t n = (uint32_t) slab->n_used + slab->n_held;
+		uint32_t n = block_occupancy (pool, block);
 
 		pool->steps++;
-		if (n < best_n && sp->candidates - slab->n_free >= mark)
+		if (move)
+			n -= (uint32_t) slab->n_used + slab->n_held;
+		if (n < best_n && sp->candidates >= mark + slab->n_free)
 		{
 			best = s;
 			best_n = n;
 		}
 	}
 	if (best)
-		mvt_pool_slab_move (pool, best, slab_class (pool, &pool->slabs[best]));
+		mvt_pool_slab_move (pool, best,
+				    mvt_pool_block_class (pool, pool->slabs[best].block));
 }
 
 void
@@ -286,16 +326,16 @@ mvt_pool_port_use (mvt_pool_t *pool, uint32_t s, uint32_t port)
 			sp->candidates--;
 	}
 	mvt_pool_used_set (pool, s, port);
-	mvt_pool_slab_settle (pool, s);
+	block_settle (pool, slab->block);
 }
 
 void
 mvt_pool_port_vacate (mvt_pool_t *pool, uint32_t s, uint32_t port)
 {
 	mvt_slab_t *slab = &pool->slabs[s];
-	uint32_t slot = mvt_pool_block_slot (pool, slab->block);
-	mvt_slot_proto_t *sp = &pool->slots[slot].proto[slab->proto];
-	uint32_t proto = slab->proto;
+	uint32_t block = slab->block, proto = slab->proto;
+	uint32_t slot = mvt_pool_block_slot (pool, block);
+	mvt_slot_proto_t *sp = &pool->slots[slot].proto[proto];
 
 	if (mvt_pool_is_allocatable (pool, (uint16_t) port))
 	{
@@ -309,10 +349,7 @@ mvt_pool_port_vacate (mvt_pool_t *pool, uint32_t s, uint32_t port)
 	}
 	if (slab->n_used == 0 && slab->n_held == 0)
 		slab_give_back (pool, s);
-	else
-	{
-		mvt_pool_slab_settle (pool, s);
-		if (slab->where == MVT_SLAB_OPEN)
-			close_one (pool, slot, proto);
-	}
+	block_settle (pool, block);
+	if (slab->where == MVT_SLAB_OPEN)
+		close_one (pool, slot, proto);
 }
