@@ -76,9 +76,9 @@ typedef struct mvt_home mvt_home_t;
 
 /* Every array is copied; bits of a prefix below its length are ignored. Returns NULL with *err
  * (which may not be NULL) INVALID, NO_MEMORY or FULL (a hash table found no place: try another
- * secret). INVALID: no default range; an instance, table,
- * prefix length or protocol out of range; one range or pin twice; CLOSING from an instance to
- * itself; BY_ENDPOINT without CLOSING; OPENED that is no /32 or without ext_addr.
+ * secret). INVALID: no default range; an instance, table, prefix length or protocol out of range;
+ * one range or pin twice; CLOSING from an instance to itself; BY_ENDPOINT without CLOSING; OPENED
+ * that is no /32 or without ext_addr.
  * The caller owns the map; mem must outlive it. */
 mvt_home_t *mvt_home_new (const mvt_home_desc_t *desc, const mvt_mem_t *mem, mvt_err_t *err);
 void mvt_home_remove (mvt_home_t *home);
