@@ -152,7 +152,7 @@ class Clients:
 
     async def _short(self, address: str, server: str) -> None:
         tally = self._report.tallies["tcp short"]
-        query = wire.pack_query(address, self._next(), 400)
+        query = wire.pack_query(address, self._next(), wire.SHORT_BYTES)
         target = (server, self._plan.port_short)
         async with self._connect(address, target, "tcp short") as (reader, writer):
             writer.write(query)

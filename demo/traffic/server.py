@@ -119,7 +119,7 @@ class Server:
     async def _short(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tally = self._report.tallies["tcp short"]
         try:
-            query = await self._head(reader, writer, wire.QUERY.size)
+            query = await self._head(reader, writer, wire.SHORT_BYTES)
             if query is None:
                 return
             tally.out += 1

@@ -22,6 +22,8 @@ REPLY = struct.Struct("!4s4sI4sH")  # the query's words, then the endpoint that 
 BULK = struct.Struct("!4s4sIII")  # magic, client, bytes up, bytes down, seed
 LINE = struct.Struct("!4s4sI")
 MAGIC = b"hmvt"
+SHORT_BYTES = 400
+"""Of the request on a short connection; the answer is as long as a reply to it."""
 
 Endpoint = tuple[str, int]
 """Address and port, as sockets name them."""
