@@ -297,6 +297,30 @@ class InstanceSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class IoSide:
+    """What one device delivered."""
+
+    packets: int = 0
+    """Read; given to instances or counted as not_ipv4, oversize or some ring_dropped."""
+    not_ipv4: int = 0
+    oversize: int = 0
+    errors: int = 0
+    """Reads that failed."""
+    failed_errno: int = 0
+    """After which the device is read no more; 0: all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class IoSnapshot:
+    """The dispatcher's devices at one moment."""
+
+    inside: IoSide = IoSide()
+    outside: IoSide = IoSide()
+    no_buffer: int = 0
+    """Times that reading paused because every buffer was in use."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A dataplane at one moment, or the part of it from a cursor on."""
 
@@ -310,6 +334,7 @@ class Snapshot:
     rules_version: int
     policy_generation: int
     instances: tuple[InstanceSnapshot, ...]
+    io: IoSnapshot = IoSnapshot()
     next: str | None = None
     """Cursor of the rest; None when this is all."""
 

@@ -227,6 +227,17 @@ typedef struct {
 } mvt_instance_snapshot_t;
 uint32_t mvt_engine_snapshot (mvt_engine_t *engine, mvt_instance_snapshot_t *out, uint32_t max);
 
+typedef struct {
+    uint64_t packets[2];
+    uint64_t not_ipv4[2];
+    uint64_t oversize[2];
+    uint64_t errors[2];
+    uint32_t failed[2];
+    uint64_t no_buffer;
+    ...;
+} mvt_io_snapshot_t;
+void mvt_engine_io_snapshot (mvt_engine_t *engine, mvt_io_snapshot_t *out);
+
 int mvt_engine_activate (mvt_engine_t *engine, uint32_t instance);
 int mvt_engine_drain (mvt_engine_t *engine, uint32_t instance);
 int mvt_engine_transfer (mvt_engine_t *engine, uint32_t from, uint32_t to, uint32_t slot,
