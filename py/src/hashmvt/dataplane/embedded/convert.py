@@ -33,8 +33,6 @@ from hashmvt.model import Direction as Dir
 from hashmvt.names import Counters, DropReason, EventType, Gauges, PassReason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hashmvt._ffi._mvt import CData
     from hashmvt.dataplane.embedded.settings import EngineSettings
     from hashmvt.model import HomeMap, MappingFilter
@@ -269,13 +267,11 @@ def snapshot_from_c(c: CData) -> InstanceSnapshot:
 
 def io_from_c(c: CData) -> IoSnapshot:
     """Read a ``mvt_io_snapshot_t``."""
-    return IoSnapshot(
-        *(
-            IoSide(c.packets[way], c.not_ipv4[way], c.oversize[way], c.errors[way], c.failed[way])
-            for way in Dir
-        ),
-        no_buffer=c.no_buffer,
+    inside, outside = (
+        IoSide(c.packets[way], c.not_ipv4[way], c.oversize[way], c.errors[way], c.failed[way])
+        for way in Dir
     )
+    return IoSnapshot(inside, outside, c.no_buffer)
 
 
 def event_from_c(c: CData) -> Event:
@@ -312,7 +308,7 @@ def outcome_from_c(c: CData, cookie: int) -> Outcome:
     )
 
 
-def drops_from_c(c: CData) -> dict[DropReason, int]:
-    """Read an array of drop counters: reasons that have happened only."""
-    values: Sequence[int] = ffi.unpack(c, len(DROPS))
-    return {reason: n for reason, n in zip(DROPS, values, strict=True) if n}
+def drops_from_c(c: CData) -> tuple[tuple[DropReason, int], ...]:
+    """Read an array of drop counters: reasons that occurred only."""
+    values = ffi.unpack(c, len(DROPS))
+    return tuple((reason, n) for reason, n in zip(DROPS, values, strict=True) if n)

@@ -78,7 +78,7 @@ class Engine:
         sentence = ffi.new("char[]", lib.MVT_ENGINE_ERR_LEN)
         engine = lib.mvt_engine_new(description.c, code, sentence)
         if engine == ffi.NULL:
-            raise _rejected(code[0], convert.text(sentence))
+            raise rejected(code[0], convert.text(sentence))
         self._engine: CData | None = engine
         try:
             self._home = self._first_home()
@@ -109,18 +109,24 @@ class Engine:
             self._held.clear()
 
     @property
-    def _c(self) -> CData:
+    def handle(self) -> CData:
+        """The C engine, for modules of this package.
+
+        Raises:
+            Unavailable: it is closed.
+
+        """
         if self._engine is None:
             raise Unavailable("the dataplane is closed")
         return self._engine
 
     def _first_home(self) -> HomeMap:
         """Return the home map that the engine published at its creation."""
-        version = lib.mvt_engine_home_version(self._c)
+        version = lib.mvt_engine_home_version(self.handle)
         if self._settings.instances_initial == 1:
             return HomeMap(version, (HomeRange(ANYWHERE, 0),))
         table = ffi.new("uint16_t[]", HOME_BUCKETS)
-        _check(lib.mvt_engine_bucket_table(self._c, table))
+        _check(lib.mvt_engine_bucket_table(self.handle, table))
         buckets = tuple(ffi.unpack(table, HOME_BUCKETS))
         return HomeMap(version, (HomeRange(ANYWHERE, None, 0),), (buckets,))
 
@@ -130,9 +136,9 @@ class Engine:
         """Return all instances."""
         room = self._settings.instances_max
         array = ffi.new("mvt_instance_snapshot_t[]", room)
-        count = lib.mvt_engine_snapshot(self._c, array, room)
+        count = lib.mvt_engine_snapshot(self.handle, array, room)
         io = ffi.new("mvt_io_snapshot_t *")
-        lib.mvt_engine_io_snapshot(self._c, io)
+        lib.mvt_engine_io_snapshot(self.handle, io)
         return Snapshot(
             taken_ns=time.monotonic_ns(),
             tick=self.now(),
@@ -218,7 +224,7 @@ class Engine:
             job = ffi.new("mvt_job_t *")
             prepare(job)
             job.max, job.cursor = room, place
-            result = lib.mvt_engine_job(self._c, at, job)
+            result = lib.mvt_engine_job(self.handle, at, job)
             if result not in (0, ErrorCode.NOT_FOUND):  # NOT_FOUND: a spare instance has none
                 _check(result)
             items += [item(i) for i in range(job.n)] if result == 0 else []
@@ -231,7 +237,7 @@ class Engine:
     def events(self) -> list[Event]:
         """Return what instances reported since the last call, oldest first per instance."""
         array = ffi.new("mvt_event_t[]", _EVENTS)
-        count = lib.mvt_engine_events(self._c, array, _EVENTS)
+        count = lib.mvt_engine_events(self.handle, array, _EVENTS)
         return [convert.event_from_c(array[i]) for i in range(count)]
 
     # ---- instances and blocks ----
@@ -239,17 +245,17 @@ class Engine:
     def activate(self, instance: int, generation: int | None) -> None:
         """Make an instance active."""
         self._known(instance)
-        self._once(generation, lambda: lib.mvt_engine_activate(self._c, instance))
+        self._once(generation, lambda: lib.mvt_engine_activate(self.handle, instance))
 
     def drain(self, instance: int, generation: int | None) -> None:
         """Mark an instance draining."""
         self._known(instance)
-        self._once(generation, lambda: lib.mvt_engine_drain(self._c, instance))
+        self._once(generation, lambda: lib.mvt_engine_drain(self.handle, instance))
 
     def reset(self, instance: int, generation: int | None) -> None:
         """Raise an instance's ownership epoch."""
         self._known(instance)
-        self._once(generation, lambda: lib.mvt_engine_reset_instance(self._c, instance))
+        self._once(generation, lambda: lib.mvt_engine_reset_instance(self.handle, instance))
 
     def transfer(
         self,
@@ -270,7 +276,7 @@ class Engine:
         if blocks < 0:
             raise Rejected(ErrorCode.INVALID, f"{blocks} blocks cannot be moved")
         return self._once(
-            generation, lambda: lib.mvt_engine_transfer(self._c, source, target, slot, blocks)
+            generation, lambda: lib.mvt_engine_transfer(self.handle, source, target, slot, blocks)
         )
 
     def shard(self, percent: int, source: int, target: int, generation: int | None) -> int:
@@ -279,7 +285,7 @@ class Engine:
         if not 0 <= percent <= 100:  # noqa: PLR2004
             raise Rejected(ErrorCode.INVALID, f"{percent} percent is not from 0 to 100")
         return self._once(
-            generation, lambda: lib.mvt_engine_shard(self._c, source, target, percent)
+            generation, lambda: lib.mvt_engine_shard(self.handle, source, target, percent)
         )
 
     def _once(self, generation: int | None, call: Callable[[], int]) -> int:
@@ -320,7 +326,7 @@ class Engine:
             )
         _check_home(new)
         description = convert.home_to_c(new, self._settings.instances_max)
-        _check(publish(self._c, description.c))
+        _check(publish(self.handle, description.c))
 
     # ---- policies and static mappings ----
 
@@ -334,7 +340,7 @@ class Engine:
         if policy.generation == self._policy.generation:
             return
         description = convert.policy_to_c(policy)
-        _check(lib.mvt_engine_set_policy(self._c, description.c, force))
+        _check(lib.mvt_engine_set_policy(self.handle, description.c, force))
         before, self._policy = self._policy, policy
         for mapping in before.endpoints:
             if mapping not in policy.endpoints:
@@ -372,7 +378,7 @@ class Engine:
             convert.endpoint_to_c(job.inside_endpoint, mapping.inside)
             job.realm = mapping.realm
         return _check(
-            lib.mvt_engine_job(self._c, lib.MVT_NO_INSTANCE, job),
+            lib.mvt_engine_job(self.handle, lib.MVT_NO_INSTANCE, job),
             f"static mapping of {outside}",
         )
 
@@ -389,7 +395,7 @@ class Engine:
             job = ffi.new("mvt_job_t *")
             job.op = lib.MVT_JOB_DELETE_MAPPINGS
             convert.filter_to_c(job.filter, where)
-            result = lib.mvt_engine_job(self._c, instance, job)
+            result = lib.mvt_engine_job(self.handle, instance, job)
             if result != ErrorCode.NOT_FOUND:  # a spare instance has none
                 _check(result)
                 ended += job.n
@@ -399,17 +405,17 @@ class Engine:
 
     def now(self) -> int:
         """Return the engine's tick."""
-        return lib.mvt_engine_now(self._c)
+        return lib.mvt_engine_now(self.handle)
 
     def advance(self, seconds: int) -> None:
         """Move the clock forward."""
         if seconds < 0:
             raise Rejected(ErrorCode.INVALID, "a clock goes forward only")
-        _check(lib.mvt_engine_advance(self._c, seconds))
+        _check(lib.mvt_engine_advance(self.handle, seconds))
 
     def set_tick(self, tick: int) -> None:
         """Set the clock of a stepped engine; never backwards."""
-        _check(lib.mvt_engine_set_tick(self._c, tick), f"tick {tick}")
+        _check(lib.mvt_engine_set_tick(self.handle, tick), f"tick {tick}")
 
     def inject(self, packets: Sequence[Packet]) -> tuple[Outcome, ...]:
         """Bring packets through; see ``Dataplane.inject``."""
@@ -439,7 +445,7 @@ class Engine:
 
     def _step(self, packets: Sequence[Packet]) -> tuple[Outcome, ...]:
         array, buffers = self._fill(packets)
-        _check(lib.mvt_engine_step(self._c, array, len(packets)))
+        _check(lib.mvt_engine_step(self.handle, array, len(packets)))
         outcomes = []
         for i in range(len(packets)):
             token = array[i].cookie
@@ -450,7 +456,7 @@ class Engine:
             else:
                 del self._cookies[token]
         late = ffi.new("mvt_engine_packet_t[]", _EVENTS)
-        while count := lib.mvt_engine_late(self._c, late, _EVENTS):
+        while count := lib.mvt_engine_late(self.handle, late, _EVENTS):
             for i in range(count):
                 token = late[i].cookie
                 outcomes.append(convert.outcome_from_c(late[i], self._cookies.pop(token)))
@@ -467,9 +473,9 @@ class Engine:
         space = ffi.new("uint8_t[]", room * _MTU_ROOM + _PACKET_ROOM)
         sent, quiet = 0, False
         while not quiet and (sent < len(tokens) or len(outcomes) < len(tokens)):
-            taken = lib.mvt_engine_inject(self._c, array + sent, len(tokens) - sent)
+            taken = lib.mvt_engine_inject(self.handle, array + sent, len(tokens) - sent)
             sent += taken
-            count = lib.mvt_engine_collect(self._c, out, room, space, len(space), _WAIT_MS)
+            count = lib.mvt_engine_collect(self.handle, out, room, space, len(space), _WAIT_MS)
             for i in range(count):
                 token = out[i].cookie
                 if token in self._cookies:
@@ -495,7 +501,8 @@ class Engine:
         )
 
 
-def _rejected(code: int, sentence: str) -> Rejected:
+def rejected(code: int, sentence: str) -> Rejected:
+    """Return the exception for an error of the core and a sentence, if it gave one."""
     try:
         known = ErrorCode(code)
     except ValueError:
@@ -512,7 +519,7 @@ def _check(result: int, what: str = "") -> int:
     """
     if result < 0:
         why = convert.text(lib.mvt_err_text(result))
-        raise _rejected(result, f"{what}: {why}" if what else why)
+        raise rejected(result, f"{what}: {why}" if what else why)
     return result
 
 

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``hashmvt``: what operators type.
+
+One module per command, imported when it is used, so that ``-h`` answers at once. Whatever goes
+wrong ends here in one sentence on standard error and one of three exit codes: 0 done, 1 failed,
+2 wrong usage or configuration.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from hashmvt import __version__
+from hashmvt.errors import ConfigError, HashMvtError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+_COMMANDS = {
+    "aggregate": "make the fewest dispatcher rules that mean the same",
+    "bench": "measure on this machine",
+    "check": "say what is wrong with a configuration",
+    "replay": "translate the packets of a capture",
+    "show": "show what a running agent or coordinator does",
+    "top": "live view of a running agent or coordinator",
+}
+
+
+class Failed(HashMvtError):  # noqa: N818 - reads as the outcome it is
+    """A command could not do its work; the message is for people."""
+
+
+class _Commands(click.Group):
+    """The commands, each in the module of its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names."""
+        del ctx
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"hashmvt.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List names and summaries without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hashmvt")
+def group() -> None:
+    """HashMVT: a scalable, stateful NAT44.
+
+    `hashmvt COMMAND -h` explains each command.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code; speaks on standard error when it fails."""
+    try:
+        result = group.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="hashmvt",
+            standalone_mode=False,
+        )
+    except (click.ClickException, click.Abort, HashMvtError, OSError) as error:
+        return _failed(error)
+    return result if isinstance(result, int) else DONE
+
+
+def _failed(error: Exception) -> int:
+    """Say what went wrong; return the exit code."""
+    match error:
+        case click.exceptions.NoArgsIsHelpError():
+            click.echo(error.format_message(), err=True)
+            return USAGE
+        case click.UsageError():
+            path = error.ctx.command_path if error.ctx else "hashmvt"
+            say(f"{error.format_message().rstrip('.')}; see {path} -h")
+            return USAGE
+        case ConfigError():
+            say(str(error))
+            return USAGE
+        case click.Abort():
+            say("interrupted")
+        case BrokenPipeError():
+            # whoever reads has gone: nothing to say, and nothing more to flush
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        case OSError():
+            say(f"{error.filename or 'error'}: {(error.strerror or str(error)).lower()}")
+        case _:
+            say(str(error))
+    return FAILED
+
+
+def say(sentence: str) -> None:
+    """Write one sentence to standard error."""
+    click.echo(f"hashmvt: {sentence}", err=True)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    sys.exit(run())
