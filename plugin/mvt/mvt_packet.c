@@ -66,8 +66,8 @@ parse_tcp (const uint8_t *p, uint32_t payload, uint8_t flags, mvt_parsed_t *out)
 	out->has_l4 = 1;
 
 	uint32_t header = (uint32_t) (p[12] >> 4) * 4;
-	/* options may go on in the second fragment; they are not rewritten */
-	return header >= TCP_MIN && payload >= TCP_MIN && (header <= payload || out->more);
+	/* of a first fragment, the options may go on in the second; they are not rewritten */
+	return header >= TCP_MIN && (header <= payload || out->more);
 }
 
 static bool

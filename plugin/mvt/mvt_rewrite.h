@@ -167,6 +167,29 @@ mvt_rewrite (const mvt_pkt_t *pkt, const mvt_parsed_t *parsed, unsigned dir, uin
 	mvt_csum_store (l4 + csum_at, proto == MVT_PROTO_UDP ? udp : plain);
 }
 
+/* The same for a plain packet (mvt_packet_plain): header of 20 bytes, TCP or UDP, checksum there.
+ * => dir is a constant */
+static inline void
+mvt_rewrite_plain (uint8_t *p, uint8_t proto, unsigned dir, uint32_t addr, uint16_t port,
+		   uint16_t delta_ip, uint16_t delta_l4)
+{
+	uint8_t *csum_at = p + (proto == MVT_PROTO_TCP ? 36 : 26);
+
+	if (dir == MVT_OUT2IN)
+	{
+		delta_ip = mvt_delta_reverse (delta_ip);
+		delta_l4 = mvt_delta_reverse (delta_l4);
+	}
+	mvt_store32 (p + (dir == MVT_OUT2IN ? 16 : 12), addr);
+	mvt_store16 (p + (dir == MVT_OUT2IN ? 22 : 20), port);
+	mvt_csum_store (p + 10, mvt_csum_apply (mvt_csum_load (p + 10), delta_ip));
+
+	uint16_t old = mvt_csum_load (csum_at);
+	uint16_t plain = mvt_csum_apply (old, delta_l4);
+	uint16_t udp = mvt_csum_apply_udp (old, delta_l4);
+	mvt_csum_store (csum_at, proto == MVT_PROTO_UDP ? udp : plain);
+}
+
 /* What the parse of a translated packet would be, for the next lookup of a hairpinned one: its
  * source is external now. The id of an ICMP query is one field that serves as both ports. */
 static inline void

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "counted_mem.h"
+#include "mvt_crc32c.h"
 #include "mvt_frag.h"
 #include "packet_build.h"
 
@@ -314,6 +315,43 @@ records_are_bounded (void **unused)
 	done (f);
 }
 
+/* Nine datagrams in one bucket of eight: the same rules hold there, long before the store is full.
+ * Their choice needs the secret, which is why nobody else can make it. */
+static void
+a_full_bucket_is_a_full_store (void **unused)
+{
+	mvt_frag_t *f = store (16, 0, 0, 0);
+	mvt_secret_t secret;
+	mvt_drop_t drop;
+	mvt_pkt_t pkt;
+	uint16_t ids[10];
+	unsigned n = 0;
+
+	(void) unused;
+	mvt_secret_init (&secret, (uint64_t[]){ 1, 2 });
+	for (uint32_t id = 0; n < 10; id++)
+	{
+		uint64_t words[2] = { (uint64_t) SRC << 32 | DST, id << 16 | 17 << 8 | MVT_OUT2IN };
+		assert_true (id < 65536);
+		if ((mvt_hash_words (words, 2, 0, &secret) & 15) == 3)
+			ids[n++] = (uint16_t) id;
+	}
+	for (unsigned i = 0; i < 8; i++)
+		assert_true (first (f, ids[i], 80, 0, 100, &drop));
+	assert_false (first (f, ids[8], 80, 0, 100, &drop));
+	assert_int_equal (drop, MVT_DROP_FRAGMENT_OVERFLOW);
+	assert_int_equal (later (f, ids[8], 1, true, 0, 100, &pkt), MVT_FRAG_DROP);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal (later (f, ids[i], 1, i != 5, 0, 100, &pkt), MVT_FRAG_KNOWN);
+	assert_true (first (f, ids[8], 81, 0, 102, &drop)); /* for 5, which was complete */
+	assert_false (first (f, ids[9], 82, 0, 102, &drop));
+	assert_true (first (f, ids[9], 82, 0, 103, &drop)); /* for one that is too old */
+	assert_int_equal (mvt_frag_records (f), 8);
+	assert_int_equal (later (f, ids[8], 1, true, 0, 103, &pkt), MVT_FRAG_KNOWN);
+	assert_int_equal (pkt.l4_port, 81);
+	done (f);
+}
+
 static void
 a_second_first_fragment_must_agree (void **unused)
 {
@@ -534,6 +572,7 @@ main (void)
 		cmocka_unit_test (one_datagram_holds_its_share_only),
 		cmocka_unit_test (all_datagrams_hold_the_limit_only),
 		cmocka_unit_test (records_are_bounded),
+		cmocka_unit_test (a_full_bucket_is_a_full_store),
 		cmocka_unit_test (a_second_first_fragment_must_agree),
 		cmocka_unit_test (an_ip_id_comes_round),
 		cmocka_unit_test (a_flush_gives_everything_back),
