@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demonstration on real traffic; runs inside the sandbox.
 
-    agent, devices, captures, servers, clients -> traffic of the early clients -> the coordinator
-    adds an instance -> traffic of all clients -> everything ends by itself -> judgement
+agent, devices, captures, servers, clients -> traffic of the early clients -> the coordinator
+adds an instance -> traffic of all clients -> everything ends by itself -> judgement
 """
 
 from __future__ import annotations
@@ -88,9 +88,7 @@ class Live:
 
     async def _traffic(
         self, show: view.View
-    ) -> tuple[
-        wire.ClientReport, wire.ServerReport, ScaleOut, list[InstanceReport], Captured
-    ]:
+    ) -> tuple[wire.ClientReport, wire.ServerReport, ScaleOut, list[InstanceReport], Captured]:
         plan = self._plan
         self._state.phase = "building namespaces"
         show.update()

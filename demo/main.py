@@ -29,14 +29,11 @@ def main(arguments: Sequence[str]) -> int:
         prog="make run", description="HashMVT on real traffic, proved from outside."
     )
     parser.add_argument("--dataplane", default="embedded", help="embedded")
-    parser.add_argument(
-        "--offline", action="store_true", help="on a capture, as without root"
-    )
+    parser.add_argument("--offline", action="store_true", help="on a capture, as without root")
     options = parser.parse_args(arguments)
     if options.dataplane != "embedded":
         print(
-            f"DATAPLANE={options.dataplane} is not available in this build; "
-            "use DATAPLANE=embedded",
+            f"DATAPLANE={options.dataplane} is not available in this build; use DATAPLANE=embedded",
             file=sys.stderr,
         )
         return 2

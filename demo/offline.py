@@ -111,21 +111,27 @@ def answer(packet: Packet, plan: Plan) -> list[bytes]:
         return [build(ICMP, packet.dst, packet.src, b"\0" + body[1:], packet.ident)]
     source, target = struct.unpack_from("!HH", body)
     ports = struct.pack("!HH", target, source)
-    if packet.proto == UDP and packet.ident % 8 == 0:
-        quote = struct.pack("!BBHI", 3, 3, 0, 0) + packet.raw[: packet.header + 8]
-        return [build(ICMP, packet.dst, packet.src, quote, packet.ident)]
-    if packet.proto == UDP and packet.ident % 8 == 1:
-        quote = struct.pack("!BBHI", 11, 0, 0, 0) + packet.raw
-        return [build(ICMP, plan.router.packed, packet.src, quote, packet.ident)]
-    if packet.proto == UDP and packet.ident % 8 == 2:  # noqa: PLR2004 - one of eight
-        data = body[8:] * 80
-        whole = ports + struct.pack("!HH", 8 + len(data), 0) + data
-        return fragments(build(UDP, packet.dst, packet.src, whole, packet.ident), MTU)
     if packet.proto == UDP:
-        return [build(UDP, packet.dst, packet.src, ports + body[4:], packet.ident)]
+        return _answer_udp(packet, ports, plan)
     flags = body[13] | ACK
     reply = ports + struct.pack("!IIBBHHH", packet.ident, 0, 0x50, flags, 512, 0, 0) + body[20:]
     return [build(TCP, packet.dst, packet.src, reply, packet.ident)]
+
+
+def _answer_udp(packet: Packet, ports: bytes, plan: Plan) -> list[bytes]:
+    """One in eight each: port unreachable, TTL exceeded, a datagram in fragments."""
+    kind = packet.ident % 8
+    if kind == 0:
+        quote = struct.pack("!BBHI", 3, 3, 0, 0) + packet.raw[: packet.header + 8]
+        return [build(ICMP, packet.dst, packet.src, quote, packet.ident)]
+    if kind == 1:
+        quote = struct.pack("!BBHI", 11, 0, 0, 0) + packet.raw
+        return [build(ICMP, plan.router.packed, packet.src, quote, packet.ident)]
+    if kind == 2:
+        data = packet.body[8:] * 80
+        whole = ports + struct.pack("!HH", 8 + len(data), 0) + data
+        return fragments(build(UDP, packet.dst, packet.src, whole, packet.ident), MTU)
+    return [build(UDP, packet.dst, packet.src, ports + packet.body[4:], packet.ident)]
 
 
 def hairpins(left: list[Packet], plan: Plan) -> list[Packet]:
@@ -185,7 +191,7 @@ class Offline:
         first, _ = self.replay("first", out)
         left = [p for raw in first if (p := parse(raw)) and IPv4Address(p.src) in plan.pool]
         both = list(out)
-        # answers come after everything that the clients sent, so mappings are made in the same order
+        # answers come after all that the clients sent, so that mappings are made in the same order
         time_us = out[-1][0] + ANSWER_US
         for packet in left:
             for reply in answer(packet, plan):
@@ -205,8 +211,7 @@ class Offline:
             ),
             Check(
                 "the same seed gives the same ports",
-                [r for r in second if _is_from_pool(r, plan)] [: len(left)]
-                == [p.raw for p in left],
+                [r for r in second if _is_from_pool(r, plan)][: len(left)] == [p.raw for p in left],
                 f"{len(left)} packets, byte for byte",
             ),
             *wire_checks(judgement, None),
@@ -232,7 +237,7 @@ class Offline:
         busy = sum(m / total >= self._plan.share_min for m in replay.mappings.values())
         return Check(
             f"at least 2 instances with {self._plan.share_min:.0%} of the mappings each",
-            busy >= 2,  # noqa: PLR2004 - as the name says
+            busy >= 2,
             ", ".join(f"{i}: {m}" for i, m in sorted(replay.mappings.items())),
         )
 

@@ -17,6 +17,7 @@ ICMP, TCP, UDP = 1, 6, 17
 ICMP_QUERIES = frozenset({0, 8, 13, 14, 15, 16, 17, 18})
 ICMP_ERRORS = frozenset({3, 4, 5, 11, 12})
 LINKTYPE_RAW = 101
+TTL = 64
 _PCAP_HEADER = struct.Struct("=IHHiIII")
 _PCAP_RECORD = struct.Struct("=IIII")
 _PCAP_MAGIC = 0xA1B2C3D4
@@ -131,9 +132,7 @@ def payload_is_right(proto: int, src: bytes, dst: bytes, body: bytes) -> bool:
     return ones_sum(src + dst + struct.pack("!HH", proto, len(body)) + body) == 0xFFFF
 
 
-def build(
-    proto: int, src: bytes, dst: bytes, body: bytes, ident: int = 0, ttl: int = 64
-) -> bytes:
+def build(proto: int, src: bytes, dst: bytes, body: bytes, ident: int = 0) -> bytes:
     """An IPv4 packet; fills in both checksums."""
     at = {TCP: 16, UDP: 6, ICMP: 2}[proto]
     body = body[:at] + b"\0\0" + body[at + 2 :]
@@ -142,7 +141,7 @@ def build(
     if proto == UDP and value == 0:
         value = 0xFFFF
     body = body[:at] + struct.pack("!H", value) + body[at + 2 :]
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), ident, 0, ttl, proto, 0, src, dst)
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), ident, 0, TTL, proto, 0, src, dst)
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + body
 
 

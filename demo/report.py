@@ -141,9 +141,7 @@ def wire_checks(judgement: Judgement, captured: Captured | None) -> Iterator[Che
         f"{judgement.fragments} fragments, {judgement.icmp_errors} ICMP errors"
         + ("" if judgement.faults == 0 else f"; {judgement.faults} wrong"),
     )
-    yield Check(
-        "no packet lost", judgement.lost == 0, f"{judgement.lost} of {judgement.packets}"
-    )
+    yield Check("no packet lost", judgement.lost == 0, f"{judgement.lost} of {judgement.packets}")
     scattered = [host for host, outside in judgement.hosts.items() if len(outside) != 1]
     yield Check(
         "mappings are one to one, one address for each host",
@@ -180,7 +178,7 @@ def scale_checks(
     """The instance that was added under load."""
     yield Check(
         "an instance was added while traffic ran, in five steps",
-        scale.instance is not None and len(scale.steps) == 5,  # noqa: PLR2004 - the five steps
+        scale.instance is not None and len(scale.steps) == 5,
         f"{len(scale.steps)} of 5 steps in the log, {scale.seconds:.1f} s",
     )
     new = next((i for i in instances if i.id == scale.instance), None)
@@ -197,7 +195,9 @@ def scale_checks(
 
 def print_instances(instances: Sequence[InstanceReport]) -> None:
     """Mappings and ports of each instance."""
-    print("\n  instance  state     packets  share  mappings    made   blocks     ports  handed over")
+    print(
+        "\n  instance  state     packets  share  mappings    made   blocks     ports  handed over"
+    )
     for instance, share in zip(instances, shares(instances), strict=True):
         print(
             f"  {instance.id:>8}  {instance.state:<8}{instance.packets:>9}  {share:>5.0%}"
@@ -222,4 +222,4 @@ def print_checks(checks: Sequence[Check]) -> bool:
 
 
 def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"  # noqa: PLR2004
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

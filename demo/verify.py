@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
 
 from demo.packets import (
     ICMP,
@@ -65,9 +66,7 @@ class Judgement:
     @property
     def faults(self) -> int:
         """0: every packet was translated rightly."""
-        return (
-            self.malformed + self.bad_checksums + self.conflicts + self.wrong + self.untranslated
-        )
+        return self.malformed + self.bad_checksums + self.conflicts + self.wrong + self.untranslated
 
     def tell(self, text: str) -> None:
         """Keep a problem."""
@@ -78,8 +77,19 @@ class Judgement:
 Host = bytes
 Key = Endpoint | Host
 """What a NAT translates: an endpoint, or only an address in a fragment without ports."""
-Essence = tuple[int, Key | None, Key | None]
-"""Hash of what may not change, source and destination; None where the NAT changes nothing."""
+
+
+class Essence(NamedTuple):
+    """What names a packet on both sides; ends are None where the NAT changes nothing."""
+
+    digest: int
+    """Of what may not change."""
+    source: Key | None
+    target: Key | None
+
+
+Ends = Iterable[tuple[int, Key | None]]
+"""Digests with the end that is translated."""
 
 
 def _text(key: Key) -> str:
@@ -122,17 +132,18 @@ def _essence(packet: Packet, *, source: bool, target: bool) -> Essence:
     """``source`` and ``target`` say which endpoints the NAT translates."""
     blank = _Blank(packet)
     at = packet.header
+    addresses = (packet.src if source else None, packet.dst if target else None)
     if source:
         blank.field(12, 4)
     if target:
         blank.field(16, 4)
     if packet.offset:
-        return blank.digest(), packet.src if source else None, packet.dst if target else None
+        return Essence(blank.digest(), *addresses)
     if packet.icmp_error:
         return _error_essence(packet, blank, source=source, target=target)
     query = packet.proto == ICMP and packet.raw[at] in ICMP_QUERIES
     if packet.proto not in (TCP, UDP) and not query:
-        return blank.digest(), packet.src if source else None, packet.dst if target else None
+        return Essence(blank.digest(), *addresses)
     blank.transport_checksum(packet.proto, at)
     if packet.proto == ICMP:
         blank.field(at + 4, 2)
@@ -141,7 +152,9 @@ def _essence(packet: Packet, *, source: bool, target: bool) -> Essence:
             blank.field(at, 2)
         if target:
             blank.field(at + 2, 2)
-    return blank.digest(), packet.source if source else None, packet.target if target else None
+    return Essence(
+        blank.digest(), packet.source if source else None, packet.target if target else None
+    )
 
 
 def _error_essence(packet: Packet, blank: _Blank, *, source: bool, target: bool) -> Essence:
@@ -152,10 +165,11 @@ def _error_essence(packet: Packet, blank: _Blank, *, source: bool, target: bool)
     at = packet.header
     quoted = at + 8
     inner = parse_quoted(packet)
+    addresses = (packet.src if source else None, packet.dst if target else None)
     blank.transport_checksum(ICMP, at)
     blank.field(quoted + 10, 2)
     if inner is None or inner.proto not in (TCP, UDP, ICMP):
-        return blank.digest(), packet.src if source else None, packet.dst if target else None
+        return Essence(blank.digest(), *addresses)
     inner_at = quoted + inner.header
     blank.transport_checksum(inner.proto, inner_at)
     key_source: Key | None = None
@@ -168,7 +182,7 @@ def _error_essence(packet: Packet, blank: _Blank, *, source: bool, target: bool)
         blank.field(quoted + 16, 4)
         blank.field(inner_at + (4 if inner.proto == ICMP else 2), 2)
         key_source = inner.target
-    return blank.digest(), key_source, key_target
+    return Essence(blank.digest(), key_source, key_target)
 
 
 def parse_quoted(packet: Packet) -> Packet | None:
@@ -224,18 +238,18 @@ class _Judge:
         left_keys = [_essence(p, source=True, target=False) for p in left]
         came_keys = [_essence(p, source=False, target=True) for p in came]
         got_keys = [_essence(p, source=False, target=True) for p in got]
-        self._learn(sent_keys, left_keys, 1)
-        self._learn(got_keys, came_keys, 2)
+        self._learn(_sources(sent_keys), _sources(left_keys))
+        self._learn(_targets(got_keys), _targets(came_keys))
         result = self.result
         result.mappings = len(self._out)
         self._hosts()
 
-        expected = [(h, self._outside(s), None) for h, s, _ in sent_keys]
+        expected = [Essence(h, self._outside(s), None) for h, s, _ in sent_keys]
         result.in2out = self._compare(sent, expected, left, left_keys, "in2out")
-        expected = [(h, None, self._within(t)) for h, _, t in came_keys]
+        expected = [Essence(h, None, self._within(t)) for h, _, t in came_keys]
         result.out2in = self._compare(came, expected, got, got_keys, "out2in")
         call_keys = [_essence(p, source=True, target=True) for p in calls]
-        expected = [(h, self._outside(s), self._within(t)) for h, s, t in call_keys]
+        expected = [Essence(h, self._outside(s), self._within(t)) for h, s, t in call_keys]
         called_keys = [_essence(p, source=True, target=True) for p in called]
         result.hairpinned = self._compare(calls, expected, called, called_keys, "hairpin")
 
@@ -280,12 +294,12 @@ class _Judge:
 
     # ---- the mapping ----
 
-    def _learn(self, inner: list[Essence], outer: list[Essence], end: int) -> None:
-        """From essences that occur once on each side; ``end`` is which element is translated."""
-        once_inside = _once(inner, end)
-        once_outside = _once(outer, end)
-        for essence, inside in once_inside.items():
-            outside = once_outside.get(essence)
+    def _learn(self, inner: Ends, outer: Ends) -> None:
+        """From essences that occur once on each side."""
+        once_inside = _once(inner)
+        once_outside = _once(outer)
+        for digest, inside in once_inside.items():
+            outside = once_outside.get(digest)
             if isinstance(inside, tuple) and isinstance(outside, tuple):
                 self._map(inside, outside)
 
@@ -372,18 +386,29 @@ class _Judge:
 
 def _loose(essence: Essence, ambiguous: bool) -> Essence:
     """A fragment without ports that comes in says only by its content whom it is for."""
-    digest, source, target = essence
-    return (digest, source, None) if ambiguous and isinstance(target, bytes) else essence
+    return (
+        essence._replace(target=None)
+        if ambiguous and isinstance(essence.target, bytes)
+        else essence
+    )
 
 
-def _once(essences: list[Essence], end: int) -> dict[int, Key | None]:
-    """Essences by hash, only those that occur once."""
+def _sources(essences: Iterable[Essence]) -> Ends:
+    return ((e.digest, e.source) for e in essences)
+
+
+def _targets(essences: Iterable[Essence]) -> Ends:
+    return ((e.digest, e.target) for e in essences)
+
+
+def _once(ends: Ends) -> dict[int, Key | None]:
+    """The translated end by digest, where a digest occurs once."""
     seen: dict[int, Key | None] = {}
     repeated: set[int] = set()
-    for essence in essences:
-        if essence[0] in seen:
-            repeated.add(essence[0])
-        seen[essence[0]] = essence[end]
+    for digest, key in ends:
+        if digest in seen:
+            repeated.add(digest)
+        seen[digest] = key
     return {digest: key for digest, key in seen.items() if digest not in repeated}
 
 

@@ -55,6 +55,7 @@ class View(Protocol):
     ) -> None: ...
     def update(self) -> None:
         """Show what changed; called at least once a second."""
+
     def note(self, line: str) -> None:
         """Something happened that is worth a line."""
 
@@ -134,7 +135,9 @@ class TerminalView(_Base):
             f"{state.connections:,} TCP connections, {state.datagrams:,} datagrams, "
             f"{state.megabytes:,.1f} MB at the clients; {state.errors} errors"
         )
-        log = Text("\n".join(state.log[-LOG_LINES:]), style="cyan", overflow="ellipsis", no_wrap=True)
+        log = Text(
+            "\n".join(state.log[-LOG_LINES:]), style="cyan", overflow="ellipsis", no_wrap=True
+        )
         self._live.update(Group(table, traffic, log))
 
     def note(self, line: str) -> None:

@@ -14,15 +14,12 @@ import hashlib
 import random
 import socket
 import struct
-from typing import TYPE_CHECKING, cast
+from collections.abc import AsyncIterator, Coroutine, Iterator
 
 from demo.packets import checksum
 from demo.plan import PLAN, Plan
 from demo.traffic import wire
 from demo.traffic.errors import PORT_UNREACHABLE, TTL_EXCEEDED, probe
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BUFFER = 128 * 1024
 ICMP_ECHO, ICMP_REPLY = 8, 0
@@ -69,8 +66,8 @@ class Clients:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _spawn(self, work: object) -> None:
-        task = asyncio.create_task(cast("asyncio.coroutines.Coroutine", work))  # type: ignore[type-arg,name-defined]
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -126,7 +123,9 @@ class Clients:
     # ---- TCP ----
 
     @contextlib.asynccontextmanager
-    async def _connect(self, address: str, server: wire.Endpoint, kind: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    async def _connect(
+        self, address: str, server: wire.Endpoint, kind: str
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """A connection from ``address``, counted; closed by us first and to its end."""
         sock = wire.tcp_socket(BUFFER)
         sock.bind((address, 0))
@@ -252,7 +251,9 @@ class Clients:
 
     async def _keep_udp(self, address: str) -> None:
         """One socket, two servers in turn, from first to last: one mapping (RFC 4787 REQ-1)."""
-        servers = [(str(s), self._plan.port_stun) for s in (self._plan.server_a, self._plan.server_b)]
+        servers = [
+            (str(s), self._plan.port_stun) for s in (self._plan.server_a, self._plan.server_b)
+        ]
         seen: set[wire.Endpoint] = set()
         turn = 0
         with self._udp(address) as sock:

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import random
 import socket
+from functools import partial
 from ipaddress import IPv4Address
 from typing import cast
 
@@ -53,7 +54,7 @@ class Server:
                 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
                 udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
                 udp.bind((address, port))
-                await loop.create_datagram_endpoint(lambda p=port: _Udp(self, p), sock=udp)
+                await loop.create_datagram_endpoint(partial(_Udp, self, port), sock=udp)
         icmp = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         icmp.setblocking(False)
         loop.add_reader(icmp, self._echo, icmp)
