@@ -2,9 +2,9 @@
 # Types of the compiled binding; its declarations are in build.py. CData stands for any pointer or
 # struct: cffi gives them no types of their own.
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
-CData = Any
+CData: TypeAlias = Any
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
