@@ -197,11 +197,11 @@ mvt_csum_good (uint64_t sum)
 bool mvt_packet_parse (const mvt_pkt_t *pkt, mvt_parsed_t *out, mvt_drop_t *drop);
 
 /* The common packet and no other: IHL 5, no fragment, TCP or UDP, whole, lengths consistent,
- * checksum right; and the little that a hit needs of it. */
+ * checksum right; and the little that a hit needs of it, two words as they come. */
 typedef struct
 {
-	uint32_t src, dst;
-	uint16_t sport, dport;
+	uint64_t addrs; /* source << 32 | destination */
+	uint32_t ports; /* source << 16 | destination */
 	uint8_t proto;
 	uint8_t tcp_flags; /* 0 for UDP */
 } mvt_plain_t;
@@ -211,47 +211,52 @@ static inline bool
 mvt_packet_plain (const mvt_pkt_t *pkt, mvt_plain_t *out)
 {
 	const uint8_t *p = pkt->l3;
-	uint64_t w0, w1, w2;
+	uint64_t w0, w1, addrs;
+	uint32_t w2, ports;
 
 	if (mvt_unlikely (pkt->len < 28))
 		return false;
 	__builtin_memcpy (&w0, p, 8);	   /* version to fragment offset */
 	__builtin_memcpy (&w1, p + 8, 8);  /* TTL to source */
-	__builtin_memcpy (&w2, p + 16, 8); /* destination, ports */
+	__builtin_memcpy (&w2, p + 16, 4); /* destination */
+	__builtin_memcpy (&addrs, p + 12, 8);
+	__builtin_memcpy (&ports, p + 20, 4);
 
-	/* version 4, IHL 5; bytes 6 and 7: no more-fragments, offset 0, DF does not matter */
+	/* version 4, IHL 5; more-fragments and offset 0 (bytes 6 and 7, less DF and the evil bit) */
 	if (mvt_unlikely ((w0 & 0xff3f0000000000ffull) != 0x45))
 		return false;
 
-	uint32_t total = __builtin_bswap16 ((uint16_t) (w0 >> 16));
-	uint8_t ip_proto = (uint8_t) (w1 >> 8);
-	bool tcp = ip_proto == MVT_IP_TCP;
-
-	if (mvt_unlikely (!tcp && ip_proto != MVT_IP_UDP))
+	uint32_t total = mvt_load16 (p + 2);
+	if (mvt_unlikely (total > pkt->len))
 		return false;
-	if (mvt_unlikely (total > pkt->len || total < (tcp ? 40u : 28u)))
+	out->addrs = __builtin_bswap64 (addrs);
+	out->ports = __builtin_bswap32 (ports);
+	switch ((uint8_t) (w1 >> 8))
+	{
+	case MVT_IP_UDP:
+	{
+		/* one that leaves bytes of its packet unused is legal, and left to the other */
+		uint32_t udp = mvt_load16 (p + 24);
+		if (mvt_unlikely (udp + 20 != total || udp < 8))
+			return false;
+		out->proto = MVT_PROTO_UDP;
+		out->tcp_flags = 0;
+		break;
+	}
+	case MVT_IP_TCP:
+		if (mvt_unlikely (total < 40 || (p[32] & 0xf0) < 0x50 ||
+				  20 + (p[32] >> 4) * 4u > total))
+			return false;
+		out->proto = MVT_PROTO_TCP;
+		out->tcp_flags = p[33];
+		break;
+	default:
 		return false;
-
-	/* one load serves both: TCP data offset and flags, or UDP length */
-	uint32_t word = mvt_load16 (p + (tcp ? 32 : 24));
-	uint32_t need = tcp ? word >> 12 << 2 : word;
-	if (mvt_unlikely (need < (tcp ? 20u : 8u) || need > total - 20))
-		return false;
-
-	if (!(pkt->flags & MVT_PKT_CHECKSUM_DONE) &&
-	    mvt_unlikely (!mvt_csum_good ((w0 & 0xffffffff) + (w0 >> 32) + (w1 & 0xffffffff) +
-					  (w1 >> 32) + (w2 & 0xffffffff))))
-		return false;
-
-	*out = (mvt_plain_t){
-		.src = __builtin_bswap32 ((uint32_t) (w1 >> 32)),
-		.dst = __builtin_bswap32 ((uint32_t) w2),
-		.sport = __builtin_bswap16 ((uint16_t) (w2 >> 32)),
-		.dport = __builtin_bswap16 ((uint16_t) (w2 >> 48)),
-		.proto = (uint8_t) (tcp ? MVT_PROTO_TCP : MVT_PROTO_UDP),
-		.tcp_flags = (uint8_t) (tcp ? word : 0),
-	};
-	return true;
+	}
+	if (pkt->flags & MVT_PKT_CHECKSUM_DONE)
+		return true;
+	return mvt_likely (mvt_csum_good ((w0 & 0xffffffff) + (w0 >> 32) + (w1 & 0xffffffff) +
+					  (w1 >> 32) + w2));
 }
 
 /* The common packet, as mvt_packet_parse would have it. */
@@ -263,10 +268,10 @@ mvt_packet_parse_fast (const mvt_pkt_t *pkt, mvt_parsed_t *out)
 	if (mvt_unlikely (!mvt_packet_plain (pkt, &plain)))
 		return false;
 	*out = (mvt_parsed_t){
-		.src = plain.src,
-		.dst = plain.dst,
-		.sport = plain.sport,
-		.dport = plain.dport,
+		.src = (uint32_t) (plain.addrs >> 32),
+		.dst = (uint32_t) plain.addrs,
+		.sport = (uint16_t) (plain.ports >> 16),
+		.dport = (uint16_t) plain.ports,
 		.l4 = 20,
 		.l4_len = (uint16_t) (mvt_load16 (pkt->l3 + 2) - 20),
 		.ip_id = mvt_load16 (pkt->l3 + 4),

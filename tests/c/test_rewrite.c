@@ -67,7 +67,7 @@ plain_one (const built_t *b, const built_t *expected, unsigned dir, uint32_t in_
 	built_t copy = { malloc (b->len), b->len };
 	mvt_pkt_t pkt = build_view (&copy, (uint8_t) dir, 0);
 	mvt_parsed_t parsed;
-	mvt_plain_t plain;
+	mvt_plain_t plain = { 0 };
 	mvt_drop_t drop;
 
 	memcpy (copy.p, b->p, b->len);
