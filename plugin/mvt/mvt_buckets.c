@@ -3,8 +3,8 @@
 
 /* Entries per bucket at which the array doubles: load 0.75. At full size it is left to fill up
  * to max, 6.2 per bucket (load 0.78), where one displacement and the stash still place all. */
-#define GROW_AT	       6
-#define FULL_PER_10    62
+#define GROW_AT		 6
+#define FULL_PER_10	 62
 #define STEPS_PER_INSERT 2
 
 /* Low bits of the hash that a slot keeps; the bucket's number gives the rest. */

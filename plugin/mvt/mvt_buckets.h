@@ -34,10 +34,10 @@
 #include <arm_neon.h>
 #endif
 
-#define MVT_BUCKET_SLOTS      8
-#define MVT_BUCKETS_MIN	      256 /* hash recovery needs 8 bits from the bucket's number */
-#define MVT_BUCKETS_STASH     32
-#define MVT_BUCKETS_MAX_ROWS  (1u << 28)
+#define MVT_BUCKET_SLOTS     8
+#define MVT_BUCKETS_MIN	     256 /* hash recovery needs 8 bits from the bucket's number */
+#define MVT_BUCKETS_STASH    32
+#define MVT_BUCKETS_MAX_ROWS (1u << 28)
 
 typedef struct
 {
@@ -148,13 +148,18 @@ mvt_bucket_match (const mvt_bucket_t *bucket, uint32_t hash)
 	return mask & bucket->used;
 }
 
-/* First row in the primary bucket whose tag fits, not verified; MVT_NONE when none does. */
+/* First row in a bucket whose tag fits, not verified; MVT_NONE when none does. */
+static inline uint32_t
+mvt_bucket_candidate (const mvt_bucket_t *bucket, uint32_t hash)
+{
+	uint32_t mask = mvt_bucket_match (bucket, hash);
+	return mask ? bucket->row[__builtin_ctz (mask)] : MVT_NONE;
+}
+
 static inline uint32_t
 mvt_buckets_candidate (const mvt_buckets_t *b, uint32_t hash)
 {
-	const mvt_bucket_t *bucket = &b->bucket[mvt_buckets_place (b, hash)];
-	uint32_t mask = mvt_bucket_match (bucket, hash);
-	return mask ? bucket->row[__builtin_ctz (mask)] : MVT_NONE;
+	return mvt_bucket_candidate (&b->bucket[mvt_buckets_place (b, hash)], hash);
 }
 
 typedef bool (*mvt_buckets_test_t) (const void *ctx, uint32_t row);

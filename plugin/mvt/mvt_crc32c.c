@@ -3,39 +3,42 @@
 
 /* CRC is linear, so 8 constants per slice span its 256 entries: entry i of slice k is the sum of
  * the CRCs of the single bits of i followed by k zero bytes. The compiler does the sums. */
-#define BITS(i, b0, b1, b2, b3, b4, b5, b6, b7)                                                    \
-	(((i) & 1 ? b0##u : 0) ^ ((i) & 2 ? b1##u : 0) ^ ((i) & 4 ? b2##u : 0) ^                   \
-	 ((i) & 8 ? b3##u : 0) ^ ((i) & 16 ? b4##u : 0) ^ ((i) & 32 ? b5##u : 0) ^                 \
-	 ((i) & 64 ? b6##u : 0) ^ ((i) & 128 ? b7##u : 0))
-#define SLICE_0(i)                                                           \
-	BITS (i, 0xf26b8303, 0xe13b70f7, 0xc79a971f, 0x8ad958cf,	\
-	      0x105ec76f, 0x20bd8ede, 0x417b1dbc, 0x82f63b78)
-#define SLICE_1(i)                                                           \
-	BITS (i, 0x13a29877, 0x274530ee, 0x4e8a61dc, 0x9d14c3b8,	\
-	      0x3fc5f181, 0x7f8be302, 0xff17c604, 0xfbc3faf9)
-#define SLICE_2(i)                                                           \
-	BITS (i, 0xa541927e, 0x4f6f520d, 0x9edea41a, 0x38513ec5,	\
-	      0x70a27d8a, 0xe144fb14, 0xc76580d9, 0x8b277743)
-#define SLICE_3(i)                                                           \
-	BITS (i, 0xdd45aab8, 0xbf672381, 0x7b2231f3, 0xf64463e6,	\
-	      0xe964b13d, 0xd725148b, 0xaba65fe7, 0x52a0c93f)
-#define SLICE_4(i)                                                           \
-	BITS (i, 0x38116fac, 0x7022df58, 0xe045beb0, 0xc5670b91,	\
-	      0x8f2261d3, 0x1ba8b557, 0x37516aae, 0x6ea2d55c)
-#define SLICE_5(i)                                                           \
-	BITS (i, 0xef306b19, 0xdb8ca0c3, 0xb2f53777, 0x6006181f,	\
-	      0xc00c303e, 0x85f4168d, 0x0e045beb, 0x1c08b7d6)
-#define SLICE_6(i)                                                           \
-	BITS (i, 0x68032cc8, 0xd0065990, 0xa5e0c5d1, 0x4e2dfd53,	\
-	      0x9c5bfaa6, 0x3d5b83bd, 0x7ab7077a, 0xf56e0ef4)
-#define SLICE_7(i)                                                           \
-	BITS (i, 0x493c7d27, 0x9278fa4e, 0x211d826d, 0x423b04da,	\
-	      0x847609b4, 0x0d006599, 0x1a00cb32, 0x34019664)
+#define BIT(i, n, crc) ((i) >> (n) &1 ? crc##u : 0)
+#define BITS(i, b0, b1, b2, b3, b4, b5, b6, b7)                                               \
+	(BIT (i, 0, b0) ^ BIT (i, 1, b1) ^ BIT (i, 2, b2) ^ BIT (i, 3, b3) ^ BIT (i, 4, b4) ^ \
+	 BIT (i, 5, b5) ^ BIT (i, 6, b6) ^ BIT (i, 7, b7))
+#define SLICE_0(i)                                                                       \
+	BITS (i, 0xf26b8303, 0xe13b70f7, 0xc79a971f, 0x8ad958cf, 0x105ec76f, 0x20bd8ede, \
+	      0x417b1dbc, 0x82f63b78)
+#define SLICE_1(i)                                                                       \
+	BITS (i, 0x13a29877, 0x274530ee, 0x4e8a61dc, 0x9d14c3b8, 0x3fc5f181, 0x7f8be302, \
+	      0xff17c604, 0xfbc3faf9)
+#define SLICE_2(i)                                                                       \
+	BITS (i, 0xa541927e, 0x4f6f520d, 0x9edea41a, 0x38513ec5, 0x70a27d8a, 0xe144fb14, \
+	      0xc76580d9, 0x8b277743)
+#define SLICE_3(i)                                                                       \
+	BITS (i, 0xdd45aab8, 0xbf672381, 0x7b2231f3, 0xf64463e6, 0xe964b13d, 0xd725148b, \
+	      0xaba65fe7, 0x52a0c93f)
+#define SLICE_4(i)                                                                       \
+	BITS (i, 0x38116fac, 0x7022df58, 0xe045beb0, 0xc5670b91, 0x8f2261d3, 0x1ba8b557, \
+	      0x37516aae, 0x6ea2d55c)
+#define SLICE_5(i)                                                                       \
+	BITS (i, 0xef306b19, 0xdb8ca0c3, 0xb2f53777, 0x6006181f, 0xc00c303e, 0x85f4168d, \
+	      0x0e045beb, 0x1c08b7d6)
+#define SLICE_6(i)                                                                       \
+	BITS (i, 0x68032cc8, 0xd0065990, 0xa5e0c5d1, 0x4e2dfd53, 0x9c5bfaa6, 0x3d5b83bd, \
+	      0x7ab7077a, 0xf56e0ef4)
+#define SLICE_7(i)                                                                       \
+	BITS (i, 0x493c7d27, 0x9278fa4e, 0x211d826d, 0x423b04da, 0x847609b4, 0x0d006599, \
+	      0x1a00cb32, 0x34019664)
 
-#define ROW4(f, i)   f (i), f ((i) + 1), f ((i) + 2), f ((i) + 3)
-#define ROW16(f, i)  ROW4 (f, i), ROW4 (f, (i) + 4), ROW4 (f, (i) + 8), ROW4 (f, (i) + 12)
-#define ROW64(f, i)  ROW16 (f, i), ROW16 (f, (i) + 16), ROW16 (f, (i) + 32), ROW16 (f, (i) + 48)
-#define ROW256(f)    { ROW64 (f, 0), ROW64 (f, 64), ROW64 (f, 128), ROW64 (f, 192) }
+#define ROW4(f, i)  f (i), f ((i) + 1), f ((i) + 2), f ((i) + 3)
+#define ROW16(f, i) ROW4 (f, i), ROW4 (f, (i) + 4), ROW4 (f, (i) + 8), ROW4 (f, (i) + 12)
+#define ROW64(f, i) ROW16 (f, i), ROW16 (f, (i) + 16), ROW16 (f, (i) + 32), ROW16 (f, (i) + 48)
+#define ROW256(f)                                                           \
+	{                                                                   \
+		ROW64 (f, 0), ROW64 (f, 64), ROW64 (f, 128), ROW64 (f, 192) \
+	}
 
 const uint32_t mvt_crc32c_slice[8][256] = {
 	ROW256 (SLICE_0), ROW256 (SLICE_1), ROW256 (SLICE_2), ROW256 (SLICE_3),

@@ -71,6 +71,14 @@ mvt_index_prefetch (const mvt_index_t *ix, uint32_t hash)
 	mvt_buckets_prefetch (&ix->buckets, hash);
 }
 
+/* The primary bucket, for a batch that keeps it from stage to stage (mvt_bucket_candidate). Valid
+ * until the next insert, delete or maintain; afterwards still safe to read. */
+static inline const mvt_bucket_t *
+mvt_index_bucket (const mvt_index_t *ix, uint32_t hash)
+{
+	return &ix->buckets.bucket[mvt_buckets_place (&ix->buckets, hash)];
+}
+
 /* The line most likely to be the one, for prefetching it; MVT_NONE when the primary bucket has
  * none. Not verified, and MVT_NONE does not mean a miss: only find decides. */
 static inline uint32_t

@@ -13,7 +13,8 @@ static bool
 config_ok (const mvt_config_t *c)
 {
 	return c->field_bits >= MVT_FIELD_BITS_MIN && c->field_bits <= MVT_FIELD_BITS_MAX &&
-	       c->field_bits % 8 == 0 && c->max_entries && c->max_entries <= MVT_TABLE_MAX_ENTRIES &&
+	       c->field_bits % 8 == 0 && c->max_entries &&
+	       c->max_entries <= MVT_TABLE_MAX_ENTRIES &&
 	       (c->mode == MVT_MODE_DEFAULT || c->mode == MVT_MODE_PAPER) &&
 	       !(c->cache_lines & (c->cache_lines - 1));
 }
@@ -22,8 +23,7 @@ static int
 default_init (mvt_t *t)
 {
 	int err = mvt_buckets_init (&t->buckets, t->n_rows, &t->mem);
-	return err ? err
-		   : mvt_lengths_init (&t->lengths, t->config.field_bits, t->n_rows, &t->mem);
+	return err ? err : mvt_lengths_init (&t->lengths, t->config.field_bits, t->n_rows, &t->mem);
 }
 
 static void
@@ -216,8 +216,11 @@ mvt_set (mvt_t *t, const void *field, unsigned len, uint64_t state, uint32_t tim
 	uint32_t row = get_key (t, &key, len);
 	if (row == MVT_NONE)
 	{
-		mvt_value_t v = { .state = state, .last = now, .timeout = timeout,
-				  .len = (uint16_t) len, .valid = 1 };
+		mvt_value_t v = { .state = state,
+				  .last = now,
+				  .timeout = timeout,
+				  .len = (uint16_t) len,
+				  .valid = 1 };
 		if (t->entries >= t->config.max_entries)
 		{
 			t->refused++;

@@ -58,7 +58,7 @@ typedef struct
 	uint32_t max_entries; /* 1..2^27 */
 	mvt_mode_t mode;
 	uint32_t cache_lines; /* state cache: a power of two, or 0 for none */
-	uint64_t seed[2];     /* the table's secret; unpredictable wherever fields come from outside */
+	uint64_t seed[2]; /* the table's secret; unpredictable wherever fields come from outside */
 } mvt_config_t;
 
 /* V(e), and the length of M(e). */
@@ -107,8 +107,7 @@ typedef struct
 	unsigned n;
 } mvt_pick_prefixes_t;
 
-bool mvt_pick_prefixes (const void *ctx, const void *field, unsigned len,
-			const mvt_value_t *value);
+bool mvt_pick_prefixes (const void *ctx, const void *field, unsigned len, const mvt_value_t *value);
 
 /* By share: about share/65536 of the entries, the same ones for the same seed. */
 typedef struct
@@ -133,9 +132,9 @@ typedef enum
 } mvt_split_t;
 
 /* split (e): replaces the entry by its two halves, one bit longer, disjoint and together equal to
- * it: half[0] has the next bit 0, half[1] has it 1. Timestamp, timeout, validity and aux are copied.
- * 0; MVT_ERR_INVALID when it has full length; MVT_ERR_EXISTS when a half is an entry already;
- * MVT_ERR_FULL. Errors change nothing. half may be NULL. => row is in use */
+ * it: half[0] has the next bit 0, half[1] has it 1. Timestamp, timeout, validity and aux are
+ * copied. 0; MVT_ERR_INVALID when it has full length; MVT_ERR_EXISTS when a half is an entry
+ * already; MVT_ERR_FULL. Errors change nothing. half may be NULL. => row is in use */
 int mvt_split (mvt_t *t, uint32_t row, mvt_split_t how, uint32_t half[2]);
 
 /* merge (e1, e2): replaces two siblings with equal values by their parent, one bit shorter. Equal
@@ -221,25 +220,25 @@ uint32_t mvt_sweep (mvt_t *t, uint32_t *cursor, uint32_t n, uint32_t now);
 
 typedef struct
 {
-	uint64_t lookups, hits;	   /* hits include cache_hits */
-	uint64_t cache_hits;	   /* answered by the state cache, negative answers too */
+	uint64_t lookups, hits; /* hits include cache_hits */
+	uint64_t cache_hits;	/* answered by the state cache, negative answers too */
 } mvt_match_stats_t;
 
 typedef struct
 {
 	mvt_match_stats_t match;
 	uint32_t entries;
-	uint64_t refused;	 /* MVT_ERR_FULL */
+	uint64_t refused; /* MVT_ERR_FULL */
 	/* DEFAULT */
-	uint32_t buckets;	 /* now */
-	uint32_t stashed;	 /* entries in the stash now */
-	uint64_t grown;		 /* doublings */
+	uint32_t buckets; /* now */
+	uint32_t stashed; /* entries in the stash now */
+	uint64_t grown;	  /* doublings */
 	/* PAPER: rows in use and what is chained on them */
-	uint32_t chains;	 /* rows in use */
-	uint32_t chain_max;	 /* longest chain */
-	uint64_t same_key;	 /* inserts that met an entry with the same class and masked key */
-	uint64_t same_hash;	 /* of the others: met an equal 32-bit hash */
-	uint64_t same_row;	 /* of the others: met an occupied row */
+	uint32_t chains;    /* rows in use */
+	uint32_t chain_max; /* longest chain */
+	uint64_t same_key;  /* inserts that met an entry with the same class and masked key */
+	uint64_t same_hash; /* of the others: met an equal 32-bit hash */
+	uint64_t same_row;  /* of the others: met an occupied row */
 } mvt_stats_t;
 
 /* Counters of the table. In PAPER mode it walks all rows. */

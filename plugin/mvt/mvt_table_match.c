@@ -434,7 +434,8 @@ mvt_view_attach (mvt_view_t *view, const mvt_t *t)
 	view->t = t;
 	/* another table's epochs mean nothing here */
 	if (view->cache.n)
-		__builtin_memset (view->cache.lines, 0, (size_t) view->cache.n << view->cache.shift);
+		__builtin_memset (view->cache.lines, 0,
+				  (size_t) view->cache.n << view->cache.shift);
 	return MVT_OK;
 }
 

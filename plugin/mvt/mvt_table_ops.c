@@ -53,7 +53,8 @@ mvt_pick_prefixes (const void *ctx, const void *field, unsigned len, const mvt_v
 	const mvt_pick_prefixes_t *p = ctx;
 	(void) value;
 	for (unsigned i = 0; i < p->n; i++)
-		if (len >= p->prefix[i].len && bits_equal (field, p->prefix[i].field, p->prefix[i].len))
+		if (len >= p->prefix[i].len &&
+		    bits_equal (field, p->prefix[i].field, p->prefix[i].len))
 			return true;
 	return false;
 }
@@ -91,8 +92,8 @@ mvt_combine (mvt_t *t, mvt_t *other)
 	if (err)
 	{
 		for (cursor = 0; copied && mvt_iterate (other, &cursor, &row); copied--)
-			mvt_delete (t,
-				    mvt_get (t, mvt_row_field (other, row), mvt_row (other, row)->len));
+			mvt_delete (t, mvt_get (t, mvt_row_field (other, row),
+						mvt_row (other, row)->len));
 		return err;
 	}
 	for (cursor = 0; mvt_iterate (other, &cursor, &row);)

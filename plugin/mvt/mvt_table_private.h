@@ -10,8 +10,9 @@
 #define MVT_TABLE_MAX_ENTRIES (1u << 27)
 #define MVT_CLASSES	      6	   /* <*> to the first class, then the paper's five */
 #define MVT_CHAIN_MAX	      1024 /* entries on one row of PAPER mode, refused beyond */
-#define MVT_AHEAD	      2	   /* hashes computed and prefetched before the first is compared: 4 of 5
-				    * lookups in the global routing table end with these */
+#define MVT_AHEAD                                                                \
+	2 /* hashes computed and prefetched before the first is compared: 4 of 5 \
+	   * lookups in the global routing table end with these */
 
 /* A field in host order: word 0 holds its first 64 bits, what is beyond the field is 0. */
 typedef struct
@@ -71,9 +72,9 @@ struct mvt
 {
 	/* what a lookup reads */
 	uint8_t *rows;
-	uint32_t row_shift; /* log2 of a row's bytes: 5 or 6 */
-	uint32_t words;	    /* of a field */
-	uint64_t epoch;	    /* raised by every change that may alter an answer; from 1 */
+	uint32_t row_shift;   /* log2 of a row's bytes: 5 or 6 */
+	uint32_t words;	      /* of a field */
+	uint64_t epoch;	      /* raised by every change that may alter an answer; from 1 */
 	uint32_t default_row; /* of the entry <*>, MVT_NONE if there is none (DEFAULT) */
 	uint32_t chain_mask;
 	uint32_t *chain; /* PAPER: [chain_mask + 1] first row + 1, 0: empty */

@@ -58,7 +58,8 @@ model_lookup (model_t *m, const uint8_t *field, uint32_t now)
 	{
 		model_entry_t *e = &m->e[i];
 		bool expired = e->timeout != 0 && (uint32_t) (now - e->last) > e->timeout;
-		if (e->valid && !expired && model_covers (e, field) && (!best || e->len > best->len))
+		if (e->valid && !expired && model_covers (e, field) &&
+		    (!best || e->len > best->len))
 			best = e;
 	}
 	return best;

@@ -214,8 +214,8 @@ test_crafted_endpoints_do_not_fill_the_index (void **state)
 			lines[i].realm = (uint16_t) keys[i];
 			/* the index takes the bucket from the top of the hash */
 			uint32_t plain = plain_bucket (0, keys[i]) << (32 - BUCKET_BITS);
-			uint32_t hash = keyed ? mvt_index_hash (ix, lines[i].in_addr, lines[i].in_port, 0,
-								lines[i].realm)
+			uint32_t hash = keyed ? mvt_index_hash (ix, lines[i].in_addr,
+								lines[i].in_port, 0, lines[i].realm)
 					      : plain;
 			(void) mvt_index_insert (ix, lines, hash, i);
 		}

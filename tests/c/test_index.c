@@ -30,7 +30,8 @@ hash_of (const mvt_index_t *ix, const mvt_entry_t *e)
 static uint32_t
 find (const mvt_index_t *ix, const mvt_entry_t *lines, const mvt_entry_t *e)
 {
-	return mvt_index_find (ix, lines, hash_of (ix, e), e->in_addr, e->in_port, e->proto, e->realm);
+	return mvt_index_find (ix, lines, hash_of (ix, e), e->in_addr, e->in_port, e->proto,
+			       e->realm);
 }
 
 static void
@@ -64,22 +65,20 @@ test_every_part_of_the_key_counts (void **state)
 	assert_int_equal (find (ix, lines, lines), 0);
 	lines[1] = lines[0];
 	assert_int_equal (mvt_index_insert (ix, lines, hash_of (ix, lines), 1), MVT_ERR_EXISTS);
-	mvt_entry_t other = lines[0];
-	other.in_addr++;
-	assert_int_equal (find (ix, lines, &other), MVT_NONE);
-	other = lines[0];
-	other.in_port++;
-	assert_int_equal (find (ix, lines, &other), MVT_NONE);
-	other = lines[0];
-	other.proto = 1;
-	assert_int_equal (find (ix, lines, &other), MVT_NONE);
-	/* the same hash for both protocols would pass too, but only if find looked at the tag alone */
-	assert_int_equal (mvt_index_find (ix, lines, hash_of (ix, lines), other.in_addr, other.in_port,
-					  1, other.realm),
-			  MVT_NONE);
-	other = lines[0];
-	other.realm++;
-	assert_int_equal (find (ix, lines, &other), MVT_NONE);
+	for (unsigned part = 0; part < 4; part++)
+	{
+		mvt_entry_t other = lines[0];
+		other.in_addr ^= part == 0;
+		other.in_port ^= part == 1;
+		other.proto ^= part == 2;
+		other.realm ^= part == 3;
+		assert_int_not_equal (hash_of (ix, &other), hash_of (ix, lines));
+		assert_int_equal (find (ix, lines, &other), MVT_NONE);
+		/* and if the hashes were equal, the key itself would tell */
+		assert_int_equal (mvt_index_find (ix, lines, hash_of (ix, lines), other.in_addr,
+						  other.in_port, other.proto, other.realm),
+				  MVT_NONE);
+	}
 	assert_int_equal (mvt_index_delete (ix, hash_of (ix, lines), 1), MVT_ERR_NOT_FOUND);
 	assert_int_equal (mvt_index_delete (ix, hash_of (ix, lines), 0), MVT_OK);
 	assert_int_equal (find (ix, lines, lines), MVT_NONE);
@@ -220,8 +219,8 @@ test_one_hash_is_bounded (void **state)
 	assert_int_equal (ix->buckets.refused, N - room);
 	assert_int_equal (ix->buckets.stashed, MVT_BUCKETS_STASH);
 	for (uint32_t i = 0; i < N; i++)
-		assert_int_equal (mvt_index_find (ix, lines, hash, lines[i].in_addr, lines[i].in_port,
-						  lines[i].proto, lines[i].realm),
+		assert_int_equal (mvt_index_find (ix, lines, hash, lines[i].in_addr,
+						  lines[i].in_port, lines[i].proto, lines[i].realm),
 				  i < room ? i : MVT_NONE);
 	for (uint32_t i = 0; i < room; i++)
 		assert_int_equal (mvt_index_delete (ix, hash, i), MVT_OK);

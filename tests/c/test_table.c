@@ -17,8 +17,11 @@
 static mvt_config_t
 config (unsigned bits, mvt_mode_t mode, uint32_t max, uint32_t cache_lines)
 {
-	return (mvt_config_t){ .field_bits = bits, .max_entries = max, .mode = mode,
-			       .cache_lines = cache_lines, .seed = { 0xfeed, 0xbeef } };
+	return (mvt_config_t){ .field_bits = bits,
+			       .max_entries = max,
+			       .mode = mode,
+			       .cache_lines = cache_lines,
+			       .seed = { 0xfeed, 0xbeef } };
 }
 
 static uint64_t
@@ -35,8 +38,9 @@ random_field (uint64_t *random, uint8_t *field, unsigned bytes)
 {
 	static const uint8_t some[8] = { 0, 1, 0x80, 0xff, 0x0a, 0xa0, 0x55, 0x7f };
 	for (unsigned i = 0; i < bytes; i++)
-		field[i] = mvt_random_below (random, 16) ? some[mvt_random_below (random, i ? 8 : 3)]
-							 : (uint8_t) mvt_random (random);
+		field[i] = mvt_random_below (random, 16)
+				   ? some[mvt_random_below (random, i ? 8 : 3)]
+				   : (uint8_t) mvt_random (random);
 }
 
 static void
@@ -100,7 +104,8 @@ random_operations (unsigned bits, mvt_mode_t mode, uint32_t cache_lines, unsigne
 			uint64_t state = mvt_random (&random);
 			if (m->n == MODEL_MAX && !model_get (m, field, len))
 				continue;
-			assert_int_equal (mvt_set (t, field, len, state, timeout, now, &row), MVT_OK);
+			assert_int_equal (mvt_set (t, field, len, state, timeout, now, &row),
+					  MVT_OK);
 			assert_int_equal (mvt_get (t, field, len), row);
 			model_set (m, field, len, state, timeout, now);
 		}
@@ -186,13 +191,14 @@ test_new_refuses (void **state)
 		unsigned bits, max, cache;
 		int mode;
 	} bad[] = {
-		{ 24, 10, 0, 0 },  { 33, 10, 0, 0 },	      { 328, 10, 0, 0 }, { 32, 0, 0, 0 },
-		{ 32, 10, 3, 0 },  { 32, (1u << 27) + 1, 0, 0 }, { 32, 10, 0, 2 },
+		{ 24, 10, 0, 0 }, { 33, 10, 0, 0 }, { 328, 10, 0, 0 },
+		{ 32, 0, 0, 0 },  { 32, 10, 3, 0 }, { 32, (1u << 27) + 1, 0, 0 },
+		{ 32, 10, 0, 2 },
 	};
 	for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++)
 	{
-		mvt_config_t c = config (bad[i].bits, (mvt_mode_t) bad[i].mode, bad[i].max,
-					 bad[i].cache);
+		mvt_config_t c =
+			config (bad[i].bits, (mvt_mode_t) bad[i].mode, bad[i].max, bad[i].cache);
 		assert_null (mvt_new (&c, &counted_mem));
 	}
 	mvt_remove (NULL);
@@ -358,7 +364,8 @@ test_sweep_and_iterate (void **state)
 	{
 		seen++;
 		sum += mvt_value (t, row)->state;
-		assert_int_equal (mvt_value (t, row)->aux, mvt_field (t, row)[2] << 8 | mvt_field (t, row)[3]);
+		assert_int_equal (mvt_value (t, row)->aux,
+				  mvt_field (t, row)[2] << 8 | mvt_field (t, row)[3]);
 	}
 	assert_int_equal (seen, 1000);
 	assert_int_equal (sum, 499500);
@@ -393,7 +400,8 @@ static void
 test_view (void **state)
 {
 	(void) state;
-	mvt_config_t c = config (32, MVT_MODE_DEFAULT, 10, 0), wide = config (64, MVT_MODE_DEFAULT, 10, 0);
+	mvt_config_t c = config (32, MVT_MODE_DEFAULT, 10, 0),
+		     wide = config (64, MVT_MODE_DEFAULT, 10, 0);
 	mvt_t *old = mvt_new (&c, &counted_mem), *new = mvt_new (&c, &counted_mem);
 	mvt_t *other = mvt_new (&wide, &counted_mem);
 	mvt_view_t *view = mvt_view_new (old, 16, &counted_mem);

@@ -15,8 +15,11 @@
 static mvt_t *
 table (unsigned bits, mvt_mode_t mode, uint32_t max)
 {
-	mvt_config_t c = { .field_bits = bits, .max_entries = max, .mode = mode,
-			   .cache_lines = 32, .seed = { 3, 4 } };
+	mvt_config_t c = { .field_bits = bits,
+			   .max_entries = max,
+			   .mode = mode,
+			   .cache_lines = 32,
+			   .seed = { 3, 4 } };
 	mvt_t *t = mvt_new (&c, &counted_mem);
 	assert_non_null (t);
 	return t;
@@ -152,7 +155,8 @@ test_picks (void **state)
 		unsigned picked = 0;
 		for (uint32_t i = 0; i < 10000; i++)
 		{
-			uint8_t field[4] = { 10, (uint8_t) (i >> 16), (uint8_t) (i >> 8), (uint8_t) i };
+			uint8_t field[4] = { 10, (uint8_t) (i >> 16), (uint8_t) (i >> 8),
+					     (uint8_t) i };
 			picked += mvt_pick_share (&by_share, field, 32, NULL);
 			assert_int_equal (mvt_pick_share (&by_share, field, 32, NULL),
 					  mvt_pick_share (&by_share, field, 32, NULL));
@@ -245,7 +249,8 @@ test_split (void **state)
 			assert_int_equal (v->aux, 5);
 			assert_int_equal (v->valid, 1);
 			assert_int_equal (mvt_field (t, half[i])[1], i ? 0x80 : 0);
-			assert_int_equal (mvt_lookup4 (t, i ? 0x0affffff : 0x0a000000, 100), half[i]);
+			assert_int_equal (mvt_lookup4 (t, i ? 0x0affffff : 0x0a000000, 100),
+					  half[i]);
 		}
 		/* copies, and a half that exists */
 		assert_int_equal (mvt_split (t, half[1], MVT_SPLIT_COPY, NULL), MVT_OK);
@@ -343,8 +348,9 @@ test_split_down_and_merge_up (void **state)
 		{
 			uint8_t field[MVT_KEY_MAX];
 			for (unsigned b = 0; b < n / 8; b++)
-				field[b] = (uint8_t) (mvt_random_below (&random, 4) ? 0x55
-										    : mvt_random (&random));
+				field[b] = (uint8_t) (mvt_random_below (&random, 4)
+							      ? 0x55
+							      : mvt_random (&random));
 			assert_int_not_equal (mvt_lookup (t, field, 0), MVT_NONE);
 		}
 		for (unsigned len = n; len; len--)

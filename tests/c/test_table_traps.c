@@ -17,8 +17,11 @@
 static mvt_t *
 table (int mode, uint32_t max, uint32_t cache_lines)
 {
-	mvt_config_t c = { .field_bits = 32, .max_entries = max, .mode = (mvt_mode_t) mode,
-			   .cache_lines = cache_lines, .seed = { 11, 22 } };
+	mvt_config_t c = { .field_bits = 32,
+			   .max_entries = max,
+			   .mode = (mvt_mode_t) mode,
+			   .cache_lines = cache_lines,
+			   .seed = { 11, 22 } };
 	mvt_t *t = mvt_new (&c, &counted_mem);
 	assert_non_null (t);
 	return t;
@@ -63,28 +66,27 @@ static void
 test_chain_longest_first (void **state)
 {
 	(void) state;
-	for_each_mode (mode)
-		for (uint64_t order = 1; order < 200; order++)
+	for_each_mode (mode) for (uint64_t order = 1; order < 200; order++)
+	{
+		mvt_t *t = table (mode, 32, 0);
+		uint64_t random = order;
+		uint8_t lens[] = { 16, 17, 18, 19, 20, 21, 22, 23 };
+		for (uint32_t n = 8; n > 1; n--)
 		{
-			mvt_t *t = table (mode, 32, 0);
-			uint64_t random = order;
-			uint8_t lens[] = { 16, 17, 18, 19, 20, 21, 22, 23 };
-			for (uint32_t n = 8; n > 1; n--)
-			{
-				uint32_t k = mvt_random_below (&random, n);
-				uint8_t swap = lens[n - 1];
-				lens[n - 1] = lens[k];
-				lens[k] = swap;
-			}
-			for (unsigned i = 0; i < 8; i++)
-				mvt_set4 (t, 0x0a010000, lens[i], lens[i]);
-			for (uint32_t len = 16; len < 23; len++) /* first address beyond len + 1 */
-				assert_int_equal (lookup (t, 0x0a010000 | 1u << (31 - len)), len);
-			assert_int_equal (lookup (t, 0x0a010000), 23);
-			mvt_delete (t, mvt_get4 (t, 0x0a010000, 23));
-			assert_int_equal (lookup (t, 0x0a010000), 22);
-			mvt_remove (t);
+			uint32_t k = mvt_random_below (&random, n);
+			uint8_t swap = lens[n - 1];
+			lens[n - 1] = lens[k];
+			lens[k] = swap;
 		}
+		for (unsigned i = 0; i < 8; i++)
+			mvt_set4 (t, 0x0a010000, lens[i], lens[i]);
+		for (uint32_t len = 16; len < 23; len++) /* first address beyond len + 1 */
+			assert_int_equal (lookup (t, 0x0a010000 | 1u << (31 - len)), len);
+		assert_int_equal (lookup (t, 0x0a010000), 23);
+		mvt_delete (t, mvt_get4 (t, 0x0a010000, 23));
+		assert_int_equal (lookup (t, 0x0a010000), 22);
+		mvt_remove (t);
+	}
 }
 
 /* Trap 3. Lengths below 8, and the default route. */
@@ -133,7 +135,8 @@ test_cache_is_never_stale (void **state)
 		assert_int_equal (lookup (t, addr), 8);
 		mvt_set4 (t, 0xc0000000, 8, 1); /* takes the freed row: not to be mistaken for it */
 		assert_int_equal (lookup (t, addr), 8);
-		assert_int_equal (mvt_split (t, mvt_get4 (t, addr, 8), MVT_SPLIT_COPY, half), MVT_OK);
+		assert_int_equal (mvt_split (t, mvt_get4 (t, addr, 8), MVT_SPLIT_COPY, half),
+				  MVT_OK);
 		assert_int_equal (mvt_lookup4 (t, addr, 0), half[0]);
 		mvt_store (t, half[1], 9);
 		assert_int_equal (lookup (t, addr), 8);
