@@ -35,7 +35,7 @@ def checksum(data: bytes) -> int:
     """Return the Internet checksum."""
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total > 0xFFFF:  # noqa: PLR2004
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
