@@ -111,11 +111,25 @@ typedef struct
 	uint64_t counters[64]; /* in the order of foreach_mvt_counter, then foreach_mvt_gauge */
 	uint64_t passed[8];
 	uint64_t dropped[32];
-	uint64_t free_blocks_by_slot_hint; /* slots that are exhausted here */
+	uint64_t free_blocks_by_slot_hint; /* the gauge starved_slot: slot + 1, 0 none */
 } mvt_instance_snapshot_t;
 
 /* All instances, including spare ones. Returns how many were written. Any thread. */
 uint32_t mvt_engine_snapshot (mvt_engine_t *engine, mvt_instance_snapshot_t *out, uint32_t max);
+
+/* The dispatcher's side, by direction of what a device delivers ([MVT_IN2OUT]: inside device).
+ * packets = given to instances or counted in ring_dropped + not_ipv4 + oversize. */
+typedef struct
+{
+	uint64_t packets[2];  /* read */
+	uint64_t not_ipv4[2]; /* of them, not looked at: the devices' IPv6 neighbour discovery */
+	uint64_t oversize[2]; /* of them, dropped: larger than the device's MTU was at the start */
+	uint64_t errors[2];   /* reads that failed */
+	uint32_t failed[2];   /* errno after which a device is read no more; 0: all is well */
+	uint64_t no_buffer;   /* times that reading paused because every buffer was in use */
+} mvt_io_snapshot_t;
+
+void mvt_engine_io_snapshot (mvt_engine_t *engine, mvt_io_snapshot_t *out);
 
 /* ---- control; each is idempotent ---- */
 int mvt_engine_activate (mvt_engine_t *engine, uint32_t instance);
@@ -137,7 +151,11 @@ int mvt_engine_set_policy (mvt_engine_t *engine, const mvt_policy_desc_t *desc, 
 uint64_t mvt_engine_home_version (mvt_engine_t *engine);
 /* hash(host) -> bucket under this engine's key. */
 uint32_t mvt_engine_bucket (mvt_engine_t *engine, uint16_t realm, uint32_t addr);
+/* The bucket table of 0.0.0.0/0 in the home map; one instance for all reads as a table of it. */
 int mvt_engine_bucket_table (mvt_engine_t *engine, uint16_t *table /* [256] */);
+/* The pool's addresses in force and their slots, those that drain included: a slot or address that
+ * is listed must not be given another address or slot. Returns how many runs were written. */
+uint32_t mvt_engine_slots (mvt_engine_t *engine, mvt_pool_run_t *out, uint32_t max);
 /* Run one job at its owner and wait. The job's op, inputs and output arrays are the caller's. For
  * STATIC_ADD/DEL the instance is found from the external endpoint (pass MVT_NO_INSTANCE). */
 int mvt_engine_job (mvt_engine_t *engine, uint32_t instance, mvt_job_t *job);
@@ -147,22 +165,31 @@ uint32_t mvt_engine_events (mvt_engine_t *engine, mvt_event_t *out, uint32_t max
 int mvt_engine_reset_instance (mvt_engine_t *engine, uint32_t instance);
 
 /* ---- captures ---- */
+
+/* in = out + all of dropped. Fragments that were held are in out or dropped as well. */
 typedef struct
 {
-	uint64_t in, out, passed, held;
-	uint64_t dropped[32];
-	uint64_t skipped;	/* records that hold no IPv4 packet, written unchanged */
+	uint64_t in;		/* records read */
+	uint64_t out;		/* records written */
+	uint64_t passed;	/* of them, IPv4 packets that policy lets through untranslated */
+	uint64_t held;		/* fragments that waited longer than a batch for their first one */
+	uint64_t dropped[32];	/* by mvt_drop_t: not written */
+	uint64_t skipped;	/* of out, records that hold no IPv4 packet, written unchanged */
 	uint64_t bytes_offset;	/* of the broken record, when cut */
 	uint8_t cut;		/* the capture ends in the middle of a record */
 	uint8_t pad[7];
 } mvt_replay_result_t;
 
 /* NAT a capture (pcap or pcapng; Ethernet with VLAN tags, raw IP, Linux cooked v1 and v2)
- * through a stepped engine. Direction: from inside when the source is an inside host. Packets are
- * written in input order with their timestamps; time is the packets'. progress may be NULL; it is
- * called now and then with bytes read and total, and stops the replay by returning nonzero.
- * Returns 0, or a negative mvt_err_t with one sentence in err. A cut capture is not an error here:
- * result->cut is set and everything before was written. */
+ * through a stepped engine that has seen no packet yet. Direction: from inside when the source is
+ * an inside host. The output is a pcap file of the input's link type and precision. Packets are
+ * written in input order with their time stamps; fragments that had to wait, once they are let go.
+ * Time is the packets', from the engine's tick on; it never goes back. Memory does not grow with
+ * the capture. progress may be NULL; it is called now and then with bytes read and total (0 and 0
+ * where the input is a pipe), and stops the replay by returning nonzero (AGAIN).
+ * Returns 0, or a negative mvt_err_t with one sentence in err that names the file: NOT_FOUND,
+ * INVALID (no capture, broken, not readable or writable), UNSUPPORTED (link type), NO_MEMORY. A cut
+ * capture is not an error here: result->cut is set and everything before was written. */
 int mvt_engine_replay (mvt_engine_t *engine, const char *in_path, const char *out_path,
 		       mvt_replay_result_t *result,
 		       int (*progress) (void *ctx, uint64_t done, uint64_t total), void *ctx,
@@ -171,21 +198,26 @@ int mvt_engine_replay (mvt_engine_t *engine, const char *in_path, const char *ou
 /* ---- measuring ---- */
 typedef struct
 {
-	uint32_t flows;
-	uint32_t batches;
-	uint8_t direction;
+	uint32_t flows;	   /* of each instance; at most 2^26 in all */
+	uint32_t batches;  /* of 256 packets, of each instance, besides a warm-up */
+	uint8_t direction; /* of the packets that are timed: MVT_IN2OUT or MVT_OUT2IN */
 	uint8_t random_order;
-	uint8_t proto; /* MVT_PROTO_UDP or TCP */
-	uint8_t new_flows; /* measure making mappings instead of hits */
+	uint8_t proto;	   /* MVT_PROTO_UDP or TCP */
+	uint8_t new_flows; /* measure making mappings instead of hits; ends when all flows exist */
 	uint64_t seed;
 	double clocks_per_packet; /* out: TSC clocks in mvt_nat44_process and background alone */
-	double seconds;		  /* out */
-	uint64_t packets;	  /* out */
+	double seconds;		  /* out: that were timed, of the slowest instance */
+	uint64_t packets;	  /* out: of all instances */
 	uint64_t wrong;		  /* out: packets whose verdict was not TRANSLATED */
-	uint64_t memory_bytes;	  /* out: resident memory that the instance took */
+	uint64_t memory_bytes;	  /* out: resident memory that the instances took */
+	uint32_t instances;	  /* in: threads side by side, each its own instance; 0: one */
+	uint32_t pad;
 } mvt_bench_case_t;
 
-/* One instance of its own, 64-byte packets made outside the timed part. */
+/* Instances of their own on packets of 46 bytes (64 on Ethernet), written outside the timed part:
+ * the core without I/O. Inside hosts are 65,536 of 10/8 per instance (fewer where flows are), the
+ * pool is large enough; of config, the limits, timeouts (policy 0; NULL: the defaults), block size
+ * and modes are used. One call is one run: medians are the caller's. */
 int mvt_engine_bench (const mvt_engine_config_t *config, mvt_bench_case_t *bench, char *err);
 
 #endif /* MVT_ENGINE_H */

@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Control of instances, blocks and static mappings.
+ */
+#define _GNU_SOURCE 1
+#include "engine_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- who is active ---- */
+
+uint32_t
+control_active (const mvt_engine_t *engine, uint16_t *active)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < engine->n; i++)
+		if (atomic_load (&engine->instance[i].state) == MVT_INSTANCE_ACTIVE)
+			active[n++] = (uint16_t) i;
+	return n;
+}
+
+/* Readers may see the list half old, half new: each word names an instance that takes anything. */
+void
+control_publish_active (mvt_engine_t *engine)
+{
+	uint16_t active[MVT_HOME_INSTANCES];
+	uint32_t n = control_active (engine, active);
+
+	for (uint32_t i = 0; i < n; i++)
+		atomic_store_explicit (&engine->shared.active[i], active[i], memory_order_relaxed);
+	atomic_store_explicit (&engine->shared.n_active, n, memory_order_release);
+}
+
+/* ---- blocks ---- */
+
+uint32_t
+control_move (mvt_engine_t *engine, uint32_t from, uint32_t to, uint32_t slot, uint32_t n)
+{
+	uint32_t blocks[ENGINE_GIVE], moved = 0;
+
+	while (moved < n)
+	{
+		uint32_t ask = n - moved < ENGINE_GIVE ? n - moved : ENGINE_GIVE;
+		mvt_job_t give = { .op = MVT_JOB_GIVE_BLOCKS,
+				   .to = (uint16_t) to,
+				   .slot = slot,
+				   .max = ask,
+				   .out.blocks = blocks };
+		mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS, .out.blocks = blocks };
+
+		if (mail_job (engine, from, &give) != MVT_OK || give.n == 0)
+			break;
+		take.n = give.n;
+		mail_job (engine, to, &take);
+		moved += give.n;
+		if (give.n < ask)
+			break;
+	}
+	return moved;
+}
+
+static bool
+block_usable (const mvt_engine_t *engine, uint32_t local)
+{
+	uint32_t port = local << engine->block_bits, size = 1u << engine->block_bits;
+
+	if (size < 64)
+		return (engine->allocatable[port / 64] >> (port % 64) & ((1ull << size) - 1)) != 0;
+	for (uint32_t w = port / 64; w < (port + size) / 64; w++)
+		if (engine->allocatable[w])
+			return true;
+	return false;
+}
+
+/* Runs are cut by usable blocks, so that every instance gets as many; the blocks between, where
+ * only static mappings may live, go with their neighbours. */
+mvt_err_t
+control_deal (mvt_engine_t *engine, uint32_t first_slot, uint32_t n_slots, uint16_t from)
+{
+	const mvt_directory_t *dir = engine->shared.directory;
+	uint32_t per_slot = 65536u >> engine->block_bits, usable = 0;
+	uint16_t active[MVT_HOME_INSTANCES];
+	uint32_t n_active = control_active (engine, active);
+	uint32_t *blocks = malloc ((size_t) n_slots * per_slot * sizeof *blocks);
+	bool *is_usable = malloc (per_slot);
+
+	if (!blocks || !is_usable || !n_active)
+	{
+		free (blocks);
+		free (is_usable);
+		return MVT_ERR_NO_MEMORY;
+	}
+	for (uint32_t b = 0; b < per_slot; b++)
+		usable += is_usable[b] = block_usable (engine, b);
+	for (uint32_t a = 0; a < n_active; a++)
+	{
+		mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS, .out.blocks = blocks };
+		uint32_t n = 0;
+
+		for (uint32_t slot = first_slot; slot < first_slot + n_slots; slot++)
+			for (uint32_t b = 0, k = 0; b < per_slot; k += is_usable[b++])
+			{
+				uint32_t block = slot * per_slot + b;
+				uint32_t run = usable ? (uint32_t) ((uint64_t) k * n_active / usable) :
+							0;
+				/* where addresses are few, not always the first gets one more */
+				if ((run + slot) % n_active == a &&
+				    (mvt_directory_owner (dir, block) == from))
+					blocks[n++] = block;
+			}
+		take.n = n;
+		if (n)
+			mail_job (engine, active[a], &take);
+	}
+	free (blocks);
+	free (is_usable);
+	return MVT_OK;
+}
+
+static bool
+instance_serves (const mvt_engine_t *engine, uint32_t id, bool draining_too)
+{
+	uint32_t state;
+
+	if (id >= engine->n)
+		return false;
+	state = atomic_load (&engine->instance[id].state);
+	return state == MVT_INSTANCE_ACTIVE || (draining_too && state == MVT_INSTANCE_DRAINING);
+}
+
+int
+mvt_engine_transfer (mvt_engine_t *engine, uint32_t from, uint32_t to, uint32_t slot, uint32_t n)
+{
+	int moved = MVT_ERR_INVALID;
+
+	pthread_mutex_lock (&engine->control);
+	if (instance_serves (engine, from, true) && instance_serves (engine, to, false) &&
+	    from != to && (slot == MVT_NONE || slot < engine->n_slots))
+		moved = (int) control_move (engine, from, to, slot, n > INT32_MAX ? INT32_MAX : n);
+	pthread_mutex_unlock (&engine->control);
+	return moved;
+}
+
+int
+mvt_engine_shard (mvt_engine_t *engine, uint32_t from, uint32_t to, uint32_t percent)
+{
+	int moved = MVT_ERR_INVALID;
+
+	pthread_mutex_lock (&engine->control);
+	if (instance_serves (engine, from, true) && instance_serves (engine, to, false) &&
+	    from != to && percent <= 100)
+		moved = (int) control_move (
+			engine, from, to, MVT_NONE,
+			(uint32_t) (GAUGE (engine, from, blocks_free) * percent / 100));
+	pthread_mutex_unlock (&engine->control);
+	return moved;
+}
+
+/* ---- instances come and go ---- */
+
+static void
+set_nat_any (mvt_engine_t *engine, instance_t *instance, mvt_nat44_t *nat, mvt_nat44_t *old)
+{
+	pthread_mutex_lock (&engine->stat);
+	if (old)
+		snapshot_keep (instance, old);
+	instance->nat_any = nat;
+	pthread_mutex_unlock (&engine->stat);
+}
+
+mvt_err_t
+control_start_nat (mvt_engine_t *engine, uint32_t id)
+{
+	instance_t *instance = &engine->instance[id];
+	mvt_err_t err;
+	mvt_nat44_t *nat = engine_nat_new (engine, id, &err);
+
+	if (!nat)
+		return err;
+	publish_drained_to (engine, nat);
+	mail_swap (engine, id, nat, false);
+	set_nat_any (engine, instance, nat, NULL);
+	return MVT_OK;
+}
+
+/* A nat that no thread works with any more: its mappings end, counted and logged. */
+static void
+discard (mvt_engine_t *engine, instance_t *instance, mvt_nat44_t *old, mvt_nat44_t *new)
+{
+	mvt_job_t job = { .op = MVT_JOB_DELETE_MAPPINGS };
+
+	if (!old)
+		return;
+	while (mvt_nat44_job (old, &job, engine_tick (engine)) == MVT_ERR_AGAIN)
+		;
+	set_nat_any (engine, instance, new, old);
+	mvt_nat44_remove (old);
+}
+
+mvt_err_t
+control_retire (mvt_engine_t *engine, uint32_t id)
+{
+	instance_t *instance = &engine->instance[id];
+	mvt_nat44_t *old;
+	mvt_err_t err;
+
+	/* whoever still had a reason to send it something has begun another loop */
+	mail_sync (engine);
+	old = mail_swap (engine, id, NULL, true);
+	discard (engine, instance, old, NULL);
+	err = control_deal (engine, 0, engine->n_slots, (uint16_t) id);
+	if (control_statics (engine, id) == 0)
+		return err;
+	for (uint32_t i = 0; i < engine->n_statics; i++)
+	{
+		static_t *s = &engine->statics[i];
+		const mvt_policy_set_t *policy = atomic_load (&engine->shared.policy);
+		const mvt_directory_t *dir = engine->shared.directory;
+		mvt_job_t job = { .op = MVT_JOB_STATIC_ADD,
+				  .realm = s->realm,
+				  .inside_endpoint = s->in,
+				  .external_endpoint = s->ext };
+		uint32_t slot;
+
+		if (s->instance != id)
+			continue;
+		slot = mvt_policy_slot_of (policy, s->ext.addr, NULL);
+		if (slot == MVT_NONE)
+			continue;
+		s->instance = mvt_directory_owner (dir, mvt_directory_block (dir, slot, s->ext.port));
+		if (s->instance < engine->n)
+			mail_job (engine, s->instance, &job);
+	}
+	return publish_pins (engine);
+}
+
+int
+mvt_engine_activate (mvt_engine_t *engine, uint32_t id)
+{
+	instance_t *instance = &engine->instance[id];
+	mvt_err_t err = MVT_OK;
+
+	if (id >= engine->n)
+		return MVT_ERR_INVALID;
+	pthread_mutex_lock (&engine->control);
+	if (!engine_has_nat (engine, id))
+		err = control_start_nat (engine, id);
+	if (!err)
+	{
+		atomic_store (&instance->state, MVT_INSTANCE_ACTIVE);
+		control_publish_active (engine);
+	}
+	pthread_mutex_unlock (&engine->control);
+	return err;
+}
+
+int
+mvt_engine_drain (mvt_engine_t *engine, uint32_t id)
+{
+	uint16_t active[MVT_HOME_INSTANCES];
+	int result = MVT_OK;
+
+	if (id >= engine->n)
+		return MVT_ERR_INVALID;
+	pthread_mutex_lock (&engine->control);
+	if (atomic_load (&engine->instance[id].state) == MVT_INSTANCE_ACTIVE)
+	{
+		if (control_active (engine, active) == 1)
+			result = MVT_ERR_IN_USE; /* somebody must serve */
+		else
+		{
+			atomic_store (&engine->instance[id].state, MVT_INSTANCE_DRAINING);
+			engine->instance[id].drain_tick = engine_tick (engine);
+			control_publish_active (engine);
+		}
+	}
+	pthread_mutex_unlock (&engine->control);
+	return result;
+}
+
+/* All blocks that belong to the instance, for a nat that replaces its own. */
+static mvt_err_t
+take_all (mvt_engine_t *engine, uint32_t id, mvt_nat44_t *nat)
+{
+	const mvt_directory_t *dir = engine->shared.directory;
+	uint32_t blocks[ENGINE_GIVE], n = 0, all = engine->n_slots << (16 - engine->block_bits);
+	mvt_err_t err = MVT_OK;
+
+	for (uint32_t b = 0; b < all && !err; b++)
+	{
+		if (mvt_directory_owner (dir, b) == id)
+			blocks[n++] = b;
+		if (n == ENGINE_GIVE || (n && b == all - 1))
+		{
+			mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS, .n = n, .out.blocks = blocks };
+			do
+				err = mvt_nat44_job (nat, &take, engine_tick (engine));
+			while (err == MVT_ERR_AGAIN);
+			n = 0;
+		}
+	}
+	return err;
+}
+
+static void
+statics_to (mvt_engine_t *engine, uint32_t id, mvt_nat44_t *nat)
+{
+	for (uint32_t i = 0; i < engine->n_statics; i++)
+	{
+		const static_t *s = &engine->statics[i];
+		mvt_job_t job = { .op = MVT_JOB_STATIC_ADD,
+				  .realm = s->realm,
+				  .inside_endpoint = s->in,
+				  .external_endpoint = s->ext };
+		if (s->instance == id)
+			mvt_nat44_job (nat, &job, engine_tick (engine));
+	}
+}
+
+int
+mvt_engine_reset_instance (mvt_engine_t *engine, uint32_t id)
+{
+	instance_t *instance = &engine->instance[id];
+	mvt_nat44_t *nat, *old;
+	mvt_err_t err = MVT_OK;
+
+	if (id >= engine->n)
+		return MVT_ERR_INVALID;
+	pthread_mutex_lock (&engine->control);
+	if (engine_has_nat (engine, id))
+	{
+		nat = engine_nat_new (engine, id, &err);
+		if (nat)
+		{
+			publish_drained_to (engine, nat);
+			take_all (engine, id, nat);
+			statics_to (engine, id, nat);
+			old = mail_swap (engine, id, nat, false);
+			discard (engine, instance, old, nat);
+		}
+	}
+	if (!err)
+		atomic_store (&instance->epoch, atomic_load (&instance->epoch) + 1);
+	pthread_mutex_unlock (&engine->control);
+	return err;
+}
+
+/* ---- static mappings ---- */
+
+uint32_t
+control_statics (const mvt_engine_t *engine, uint32_t id)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < engine->n_statics; i++)
+		n += engine->statics[i].instance == id;
+	return n;
+}
+
+static bool
+same (const mvt_endpoint_t *a, const mvt_endpoint_t *b)
+{
+	return a->addr == b->addr && a->port == b->port && a->proto == b->proto;
+}
+
+static uint16_t
+owner_of (mvt_engine_t *engine, const mvt_endpoint_t *ext)
+{
+	const mvt_directory_t *dir = engine->shared.directory;
+	uint32_t slot =
+		mvt_policy_slot_of (atomic_load (&engine->shared.policy), ext->addr, NULL);
+
+	if (slot == MVT_NONE)
+		return MVT_NO_INSTANCE;
+	return mvt_directory_owner (dir, mvt_directory_block (dir, slot, ext->port));
+}
+
+/* Do packets of this endpoint come to its instance anyway? */
+static bool
+at_home (mvt_engine_t *engine, const static_t *s)
+{
+	const mvt_home_t *map[2] = { atomic_load (&engine->shared.home),
+				     atomic_load (&engine->shared.rules) };
+
+	for (unsigned i = 0; i < 2; i++)
+		if (mvt_home_instance (map[i], s->realm, s->in.addr, s->in.port, s->in.proto) !=
+		    s->instance)
+			return false;
+	return true;
+}
+
+static mvt_err_t
+static_add (mvt_engine_t *engine, mvt_job_t *job)
+{
+	static_t s = { .in = job->inside_endpoint,
+		       .ext = job->external_endpoint,
+		       .realm = job->realm,
+		       .instance = owner_of (engine, &job->external_endpoint) };
+	mvt_err_t err = MVT_OK;
+	bool pin;
+
+	if (s.in.proto >= MVT_PROTO_N || s.in.proto != s.ext.proto)
+		return MVT_ERR_INVALID;
+	for (uint32_t i = 0; i < engine->n_statics; i++)
+	{
+		const static_t *old = &engine->statics[i];
+		bool in = same (&old->in, &s.in) && old->realm == s.realm;
+		bool ext = same (&old->ext, &s.ext);
+		if (in || ext)
+			return in && ext ? MVT_OK : ext ? MVT_ERR_IN_USE : MVT_ERR_EXISTS;
+	}
+	if (s.instance >= engine->n)
+		return MVT_ERR_NOT_FOUND;
+	if (engine->n_statics == engine->size_statics)
+	{
+		uint32_t size = engine->size_statics ? engine->size_statics * 2 : 64;
+		static_t *bigger = realloc (engine->statics, size * sizeof *bigger);
+		if (!bigger)
+			return MVT_ERR_NO_MEMORY;
+		engine->statics = bigger;
+		engine->size_statics = size;
+	}
+	pin = !at_home (engine, &s);
+	engine->statics[engine->n_statics++] = s;
+	/* from now on no other instance makes a mapping of the endpoint, and those there are end */
+	if (pin)
+		err = publish_pins (engine);
+	for (uint32_t i = 0; i < engine->n && !err; i++)
+	{
+		mvt_job_t end = { .op = MVT_JOB_DELETE_MAPPINGS,
+				  .filter = { .inside = { .addr = s.in.addr, .len = 32 },
+					      .in_port = s.in.port,
+					      .proto_plus1 = (uint8_t) (s.in.proto + 1),
+					      .realm = s.realm,
+					      .statics = 2 } };
+		if (i != s.instance && s.in.port)
+			mail_job (engine, i, &end);
+	}
+	if (!err)
+		err = mail_job (engine, s.instance, job);
+	if (!err)
+		return MVT_OK;
+	engine->n_statics--;
+	if (pin)
+		publish_pins (engine);
+	return err;
+}
+
+static mvt_err_t
+static_del (mvt_engine_t *engine, mvt_job_t *job)
+{
+	for (uint32_t i = 0; i < engine->n_statics; i++)
+		if (same (&engine->statics[i].ext, &job->external_endpoint))
+		{
+			mvt_err_t err = mail_job (engine, engine->statics[i].instance, job);
+			engine->statics[i] = engine->statics[--engine->n_statics];
+			if (engine->n > 1)
+				publish_pins (engine);
+			return err;
+		}
+	return MVT_ERR_NOT_FOUND;
+}
+
+int
+mvt_engine_job (mvt_engine_t *engine, uint32_t instance, mvt_job_t *job)
+{
+	int result = MVT_ERR_INVALID;
+
+	switch (job->op)
+	{
+	case MVT_JOB_STATIC_ADD:
+	case MVT_JOB_STATIC_DEL:
+		pthread_mutex_lock (&engine->control);
+		result = job->op == MVT_JOB_STATIC_ADD ? static_add (engine, job) :
+							 static_del (engine, job);
+		job->result = (mvt_err_t) result;
+		pthread_mutex_unlock (&engine->control);
+		return result;
+	case MVT_JOB_LIST_MAPPINGS:
+	case MVT_JOB_LIST_HOSTS:
+	case MVT_JOB_LIST_BLOCKS:
+	case MVT_JOB_DELETE_MAPPINGS:
+	case MVT_JOB_SYNC:
+		break;
+	default:
+		return MVT_ERR_UNSUPPORTED;
+	}
+	if (instance >= engine->n)
+		return MVT_ERR_INVALID;
+	job->n = 0;
+	/* a long list must not keep refill and others waiting */
+	pthread_rwlock_rdlock (&engine->life);
+	if (engine->running)
+	{
+		result = mail_job (engine, instance, job);
+		pthread_rwlock_unlock (&engine->life);
+		return result;
+	}
+	pthread_rwlock_unlock (&engine->life);
+	pthread_mutex_lock (&engine->control);
+	result = mail_job (engine, instance, job);
+	pthread_mutex_unlock (&engine->control);
+	return result;
+}
+
+/* ---- what is published ---- */
+
+int
+mvt_engine_set_home (mvt_engine_t *engine, const mvt_home_desc_t *desc)
+{
+	int result;
+
+	pthread_mutex_lock (&engine->control);
+	result = publish_home (engine, desc);
+	pthread_mutex_unlock (&engine->control);
+	return result;
+}
+
+int
+mvt_engine_set_rules (mvt_engine_t *engine, const mvt_home_desc_t *desc)
+{
+	int result;
+
+	pthread_mutex_lock (&engine->control);
+	result = publish_rules (engine, desc);
+	pthread_mutex_unlock (&engine->control);
+	return result;
+}
+
+int
+mvt_engine_set_policy (mvt_engine_t *engine, const mvt_policy_desc_t *desc, int force)
+{
+	int result;
+
+	pthread_mutex_lock (&engine->control);
+	result = publish_policy (engine, desc, force != 0);
+	pthread_mutex_unlock (&engine->control);
+	return result;
+}
+
+uint64_t
+mvt_engine_home_version (mvt_engine_t *engine)
+{
+	return count_get (&engine->home.version);
+}
+
+uint32_t
+mvt_engine_bucket (mvt_engine_t *engine, uint16_t realm, uint32_t addr)
+{
+	return mvt_home_bucket (engine->bucket_key, realm, addr);
+}
+
+int
+mvt_engine_bucket_table (mvt_engine_t *engine, uint16_t *table)
+{
+	const mvt_home_desc_t *desc = &engine->home.desc;
+	int result = MVT_ERR_NOT_FOUND;
+
+	pthread_mutex_lock (&engine->control);
+	for (uint32_t i = 0; i < desc->n_ranges; i++)
+		if (desc->ranges[i].prefix.len == 0 && desc->ranges[i].realm == 0)
+		{
+			uint32_t t = desc->ranges[i].table;
+			for (uint32_t b = 0; b < MVT_HOME_BUCKETS; b++)
+				table[b] = t == MVT_NONE ? desc->ranges[i].instance :
+							   desc->tables[t * MVT_HOME_BUCKETS + b];
+			result = MVT_OK;
+		}
+	pthread_mutex_unlock (&engine->control);
+	return result;
+}
+
+uint32_t
+mvt_engine_slots (mvt_engine_t *engine, mvt_pool_run_t *out, uint32_t max)
+{
+	uint32_t n = 0;
+
+	pthread_mutex_lock (&engine->control);
+	for (uint32_t slot = 0; slot < engine->n_slots; slot++)
+	{
+		bool draining = engine->slot_state[slot] > SLOT_ACTIVE;
+		mvt_pool_run_t *last = n ? &out[n - 1] : NULL;
+
+		if (engine->slot_state[slot] == SLOT_NONE)
+			continue;
+		if (last && last->slot + last->count == slot && last->draining == draining &&
+		    last->first + last->count == engine->slot_addr[slot])
+			last->count++;
+		else if (n == max)
+			break;
+		else
+			out[n++] = (mvt_pool_run_t){ .first = engine->slot_addr[slot],
+						     .count = 1,
+						     .slot = slot,
+						     .draining = draining };
+	}
+	pthread_mutex_unlock (&engine->control);
+	return n;
+}

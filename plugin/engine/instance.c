@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE 1
+#include "engine_private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SLEEP_MIN_US   1000u
+#define SLEEP_MAX_US   100000u
+#define SLEEP_SPARE_US 1000000u
+#define PEER_QUOTA     32u  /* per peer and turn, while others wait */
+#define PEERS_QUOTA    128u /* of all peers together */
+#define IDLE_SLICES    16u  /* of ENGINE_IDLE_LINES, per wake-up */
+
+/* ---- after the verdict ---- */
+
+static void
+give_back (instance_t *instance, buffer_t *buffer)
+{
+	/* has room for every buffer that exists */
+	ring_put (instance->engine->give_back[instance->id], buffer);
+}
+
+static void
+leave (instance_t *instance, buffer_t *buffer)
+{
+	mvt_engine_t *engine = instance->engine;
+	/* what comes in on one side leaves by the other; a hairpin has turned its direction */
+	unsigned out = buffer->pkt.dir == MVT_IN2OUT ? MVT_OUT2IN : MVT_IN2OUT;
+
+	buffer->instance = instance->id;
+	if (engine->by_device[out])
+	{
+		ssize_t n;
+		do
+			n = write (engine->side[out].fd, buffer->pkt.l3, buffer->pkt.len);
+		while (n < 0 && errno == EINTR);
+		if (n < 0)
+			count_add (&instance->count.io_errors, 1);
+	}
+	else if (ring_put (engine->collect[instance->id], buffer))
+		return;
+	else
+		count_add (&instance->count.io_errors, 1);
+	give_back (instance, buffer);
+}
+
+void
+instance_drop (instance_t *instance, mvt_pkt_t *pkt, mvt_drop_t reason)
+{
+	pkt->verdict = MVT_VERDICT_DROPPED;
+	pkt->reason = (uint8_t) reason;
+	count_add (&instance->count.dropped[reason], 1);
+}
+
+static void
+settle (instance_t *instance, mvt_pkt_t *pkt)
+{
+	mvt_engine_t *engine = instance->engine;
+	buffer_t *buffer = (buffer_t *) (uintptr_t) pkt->ref;
+
+	if (pkt->verdict == MVT_VERDICT_HELD)
+		return;
+	if (pkt->verdict == MVT_VERDICT_HANDOFF)
+	{
+		pkt->hops++;
+		buffer->pkt = *pkt;
+		if (pkt->to >= engine->n || pkt->to == instance->id)
+			instance_drop (instance, pkt, MVT_DROP_NO_OWNER);
+		else if (!ring_put (engine->handoff[instance->id * engine->n + pkt->to], buffer))
+			instance_drop (instance, pkt, MVT_DROP_HANDOFF_CONGESTION);
+		else
+		{
+			instance->touched |= 1ull << pkt->to;
+			return;
+		}
+	}
+	if (pkt->verdict == MVT_VERDICT_DROPPED)
+	{
+		give_back (instance, buffer);
+		return;
+	}
+	buffer->pkt = *pkt;
+	leave (instance, buffer);
+}
+
+void
+instance_process (instance_t *instance, mvt_pkt_t *pkts, uint32_t n, uint32_t now)
+{
+	bool stepped = instance->engine->stepped;
+
+	if (mvt_likely (instance->nat != NULL))
+		mvt_nat44_process (instance->nat, pkts, n, now);
+	else
+		for (uint32_t i = 0; i < n; i++)
+			instance_drop (instance, &pkts[i], MVT_DROP_NO_OWNER);
+	for (uint32_t i = 0; i < n; i++)
+		if (stepped)
+			stepped_settle (instance, &pkts[i]);
+		else
+			settle (instance, &pkts[i]);
+}
+
+uint32_t
+instance_released (instance_t *instance, uint32_t now)
+{
+	mvt_pkt_t pkts[64];
+	uint32_t all = 0, n;
+
+	if (!instance->nat)
+		return 0;
+	while ((n = mvt_nat44_released (instance->nat, pkts, 64)) > 0)
+	{
+		uint32_t again = 0;
+		for (uint32_t i = 0; i < n; i++)
+			if (pkts[i].verdict == MVT_VERDICT_NONE)
+				pkts[again++] = pkts[i];
+			else if (instance->engine->stepped)
+				stepped_settle (instance, &pkts[i]);
+			else
+				settle (instance, &pkts[i]);
+		if (again)
+			instance_process (instance, pkts, again, now);
+		all += n;
+	}
+	return all;
+}
+
+void
+instance_swap (instance_t *instance, mail_t *mail)
+{
+	mvt_nat44_t *old = instance->nat;
+	uint32_t now = engine_tick (instance->engine);
+
+	if (old)
+	{
+		/* fragments must not stay behind in it: their time is over */
+		while (mvt_nat44_background (old, now + instance->engine->config.fragment_timeout + 1,
+					     ENGINE_IDLE_LINES) > 0 &&
+		       instance_released (instance, now) > 0)
+			;
+		instance_released (instance, now);
+	}
+	instance->nat = mail->nat;
+	instance->swept_tick = now;
+	instance->swept_rounds = 0;
+	mail->nat = old;
+}
+
+/* ---- a turn ---- */
+
+static uint32_t
+gather (instance_t *instance, mvt_pkt_t *pkts)
+{
+	mvt_engine_t *engine = instance->engine;
+	buffer_t *buffers[MVT_BATCH_MAX];
+	uint32_t n = 0, peer = instance->next_peer;
+
+	for (uint32_t i = 0; i < engine->n && n < PEERS_QUOTA; i++)
+	{
+		if (peer != instance->id)
+			n += ring_dequeue (engine->handoff[peer * engine->n + instance->id],
+					   (void **) &buffers[n], PEER_QUOTA);
+		peer = peer + 1 == engine->n ? 0 : peer + 1;
+	}
+	instance->next_peer = peer;
+	n += ring_dequeue (engine->to_instance[instance->id], (void **) &buffers[n],
+			   MVT_BATCH_MAX - n);
+	for (uint32_t i = 0; i < n; i++)
+	{
+		__builtin_prefetch (buffers[i]);
+		__builtin_prefetch (buffers[i]->data);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		pkts[i] = buffers[i]->pkt;
+	return n;
+}
+
+static bool
+packets_wait (instance_t *instance)
+{
+	mvt_engine_t *engine = instance->engine;
+
+	if (ring_ready (engine->to_instance[instance->id]))
+		return true;
+	for (uint32_t peer = 0; peer < engine->n; peer++)
+		if (peer != instance->id && ring_ready (engine->handoff[peer * engine->n + instance->id]))
+			return true;
+	return false;
+}
+
+/* Tell the others what this turn put into their rings. */
+static void
+publish (instance_t *instance)
+{
+	mvt_engine_t *engine = instance->engine;
+
+	for (uint64_t left = instance->touched; left; left &= left - 1)
+	{
+		uint32_t peer = (uint32_t) __builtin_ctzll (left);
+		ring_publish (engine->handoff[instance->id * engine->n + peer]);
+		park_wake (&engine->instance[peer].park);
+	}
+	instance->touched = 0;
+	if (ring_publish (engine->collect[instance->id]))
+		park_wake (&engine->collect_park);
+	ring_publish (engine->give_back[instance->id]);
+}
+
+/* One slice of one job. True when there was one. */
+static bool
+jobs (instance_t *instance, uint32_t now)
+{
+	mail_t *mail;
+	bool done;
+
+	instance->n_pending += ring_dequeue (instance->mail.ring,
+					     (void **) &instance->pending[instance->n_pending],
+					     ENGINE_MAIL - instance->n_pending);
+	if (instance->n_pending == 0)
+		return false;
+	if (instance->next_pending >= instance->n_pending)
+		instance->next_pending = 0;
+	mail = instance->pending[instance->next_pending];
+	switch (mail->op)
+	{
+	case MAIL_JOB:
+		done = true;
+		if (instance->nat)
+			done = mvt_nat44_job (instance->nat, mail->job, now) != MVT_ERR_AGAIN;
+		else /* it retired while the job travelled */
+			mail_spare_answer (mail->job);
+		break;
+	case MAIL_RETIRE:
+		done = !packets_wait (instance);
+		if (done)
+			instance_swap (instance, mail);
+		break;
+	default:
+		instance_swap (instance, mail);
+		done = true;
+	}
+	if (!done)
+	{
+		instance->next_pending++;
+		return true;
+	}
+	instance->n_pending--;
+	memmove (&instance->pending[instance->next_pending],
+		 &instance->pending[instance->next_pending + 1],
+		 (instance->n_pending - instance->next_pending) * sizeof (mail_t *));
+	park_set_done (&mail->done);
+	return true;
+}
+
+/* Idle work: each second the sweep goes round once, a bounded part of it per wake-up. True when
+ * some is left for this second. */
+static bool
+idle_background (instance_t *instance, uint32_t now)
+{
+	const mvt_counters_t *counters;
+
+	if (!instance->nat || instance->swept_tick == now)
+		return false;
+	counters = mvt_nat44_counters_any (instance->nat);
+	for (uint32_t i = 0; i < IDLE_SLICES; i++)
+	{
+		bool quiet = mvt_nat44_background (instance->nat, now, ENGINE_IDLE_LINES) == 0;
+		uint64_t rounds = count_get (&counters->sweep_rounds);
+		/* the second end of a round is the end of a whole one */
+		if (quiet && rounds > instance->swept_rounds + 1)
+		{
+			instance->swept_tick = now;
+			instance->swept_rounds = rounds;
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool
+has_work (instance_t *instance)
+{
+	return packets_wait (instance) || ring_ready (instance->mail.ring) ||
+	       atomic_load_explicit (&instance->engine->quit, memory_order_relaxed);
+}
+
+static void
+idle (instance_t *instance, bool more_to_sweep, uint32_t *sleep_us)
+{
+	for (uint32_t i = 0; i < instance->engine->spin; i++)
+	{
+		if (packets_wait (instance))
+			return;
+		cpu_relax ();
+	}
+	park_announce (&instance->park);
+	if (has_work (instance))
+		park_cancel (&instance->park);
+	else
+		park_sleep (&instance->park, *sleep_us);
+	if (!instance->nat)
+		*sleep_us = SLEEP_SPARE_US;
+	else if (more_to_sweep)
+		*sleep_us = SLEEP_MIN_US;
+	else if (*sleep_us < SLEEP_MAX_US)
+		*sleep_us *= 2;
+	else
+		*sleep_us = SLEEP_MAX_US;
+}
+
+void *
+instance_main (void *arg)
+{
+	instance_t *instance = arg;
+	mvt_engine_t *engine = instance->engine;
+	mvt_pkt_t pkts[MVT_BATCH_MAX];
+	uint64_t before = engine_cycles ();
+	uint32_t sleep_us = SLEEP_MIN_US;
+
+	for (;;)
+	{
+		uint32_t now = engine_tick (engine), n;
+		bool worked, more = false;
+		uint64_t after;
+
+		count_add (&instance->count.loops, 1);
+		worked = jobs (instance, now);
+		n = gather (instance, pkts);
+		if (n)
+			instance_process (instance, pkts, n, now);
+		else if (!worked && atomic_load_explicit (&engine->quit, memory_order_acquire))
+			break;
+		if (instance->nat)
+		{
+			if (n)
+				mvt_nat44_background (instance->nat, now, ENGINE_BUSY_LINES);
+			else if (!worked)
+				more = idle_background (instance, now);
+			n += instance_released (instance, now);
+		}
+		publish (instance);
+
+		after = engine_cycles ();
+		if (n)
+			count_add (&instance->count.cycles_busy, after - before);
+		count_add (&instance->count.cycles_total, after - before);
+		before = after;
+		if (n || worked)
+		{
+			sleep_us = SLEEP_MIN_US;
+			continue;
+		}
+		idle (instance, more, &sleep_us);
+		after = engine_cycles ();
+		count_add (&instance->count.cycles_total, after - before);
+		before = after;
+	}
+	return NULL;
+}
