@@ -3,7 +3,7 @@
 
 /* CRC is linear, so 8 constants per slice span its 256 entries: entry i of slice k is the sum of
  * the CRCs of the single bits of i followed by k zero bytes. The compiler does the sums. */
-#define BIT(i, n, crc) ((i) >> (n) &1 ? crc##u : 0)
+#define BIT(i, n, crc) (((i) >> (n)) % 2 ? crc##u : 0)
 #define BITS(i, b0, b1, b2, b3, b4, b5, b6, b7)                                               \
 	(BIT (i, 0, b0) ^ BIT (i, 1, b1) ^ BIT (i, 2, b2) ^ BIT (i, 3, b3) ^ BIT (i, 4, b4) ^ \
 	 BIT (i, 5, b5) ^ BIT (i, 6, b6) ^ BIT (i, 7, b7))

@@ -12,8 +12,9 @@
  * linear, and only then reduced by CRC32C. All tables of the core hash with mvt_hash_u64 or
  * mvt_hash_words; plain CRC32C is here for benchmarks and tests.
  *
- * Stateless; any thread may call anything here. Cost for an 8-byte key: about 2.6 clocks in a
- * stream of independent keys with the instruction, about 10 with slicing-by-8.
+ * 64-bit targets only. Stateless; any thread may call anything here. Cost for an 8-byte key:
+ * about 2.6 clocks in a stream of independent keys with the instruction, about 10 with
+ * slicing-by-8.
  */
 #ifndef MVT_CRC32C_H
 #define MVT_CRC32C_H
