@@ -18,6 +18,10 @@ C_SOURCES := $(shell find plugin CMakeLists.txt -name '*.[ch]' -o -name CMakeLis
 PY_META   := py/pyproject.toml py/setup.py $(wildcard py/src/hashmvt/_ffi/*.py)
 TOOLS     := 'codespell>=2.2' 'robotframework-robocop>=6'
 
+RUFF         := $(BIN)/ruff
+RUFF_PACKAGE := --config py/pyproject.toml --config 'src=["py/src", "robot/libraries"]' py tests/py robot
+RUFF_AROUND  := --config scripts/ruff.toml demo tests/demo scripts/run-tests
+
 DEP_BUILD := $(BUILD)/.stamp-dep-build
 DEP_TEST  := $(BUILD)/.stamp-dep-test
 VENV_PIP  := $(VENV)/.stamp-venv
@@ -36,7 +40,7 @@ endef
 
 help: ## what can be made
 	@echo 'HashMVT: stateful NAT44 on match-value tables'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Variables: DATAPLANE=embedded, JOBS=$(JOBS), FUZZ_SECONDS=$(FUZZ_SECONDS), PYTHON=...'
 
 install-dep: ## install the packages that building and testing need (as root)
@@ -94,8 +98,10 @@ check: build dev ## lint: formatters, clang-tidy, ruff, mypy, import layers, spe
 
 fmt: $(DEP_TEST) $(DEV) ## format C, Python and Robot sources
 	@find plugin tests -name '*.[ch]' -print0 | xargs -0 -r clang-format-15 -i
-	@$(BIN)/ruff format -q --config py/pyproject.toml py demo tests scripts/run-tests robot
-	@$(BIN)/ruff check -q --fix-only --config py/pyproject.toml py demo tests scripts/run-tests robot
+	@$(RUFF) format -q $(RUFF_PACKAGE)
+	@$(RUFF) format -q $(RUFF_AROUND)
+	@$(RUFF) check -q --fix-only $(RUFF_PACKAGE)
+	@$(RUFF) check -q --fix-only $(RUFF_AROUND)
 
 clean: ## remove everything that was built, also the Python environment's package
 	@rm -rf $(BUILD) build-* py/build py/dist robot/output py/src/*.egg-info
