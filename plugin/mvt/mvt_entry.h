@@ -16,8 +16,9 @@ typedef enum
 {
 	MVT_ENTRY_FREE = 0,
 	MVT_ENTRY_DYNAMIC = 1,
-	MVT_ENTRY_STATIC = 2, /* configured, never expires */
-	MVT_ENTRY_HELD = 3,   /* freed, not to be reused yet (RFC 6888 REQ-8) */
+	MVT_ENTRY_HELD = 2,   /* freed, not to be reused yet (RFC 6888 REQ-8) */
+	MVT_ENTRY_STATIC = 3, /* configured, never expires */
+	MVT_ENTRY_LIVE = 1,   /* the bit that mappings have and free entries have not */
 } mvt_entry_state_t;
 
 typedef struct
@@ -34,20 +35,20 @@ typedef struct
 	/* one's complement sums to add to a checksum in2out; their complements serve out2in */
 	uint16_t delta_ip; /* address only: IPv4 header */
 	uint16_t delta_l4; /* address and port: TCP, UDP (ICMP: port only) */
-	uint32_t last;	   /* tick of the last packet that refreshed the mapping or inline session */
-	uint16_t tclass;   /* index into the timeout table: policy * MVT_TIMEOUT_N + class */
-	uint8_t filter;	   /* mvt_filter_t */
+	uint32_t last;	 /* tick of the last packet that refreshed the mapping or inline session */
+	uint16_t tclass; /* index into the timeout table: policy * MVT_TIMEOUT_N + class */
+	uint8_t filter;	 /* mvt_filter_t */
 	uint8_t tcp_state; /* of the inline session, mvt_tcp_state_t */
 	uint32_t host;	   /* index of the inside host's record */
 	/* the first session, inline */
 	uint32_t rem_addr;
 	uint16_t rem_port;
-	uint16_t policy;   /* index into the policy set */
-	uint32_t sessions; /* head of further sessions in the session table, MVT_NONE if none */
-	uint32_t created;  /* tick */
+	uint16_t policy;     /* index into the policy set */
+	uint32_t sessions;   /* head of further sessions in the session table, MVT_NONE if none */
+	uint32_t created;    /* tick */
 	uint32_t packets[2]; /* by direction, wrap at 2^32 */
 	uint32_t freed_host; /* HELD: whose it was; the same host may have it again at once */
-	uint32_t slab;	   /* index of the slab that it lies in */
+	uint32_t slab;	     /* index of the slab that it lies in */
 } mvt_entry_t;
 
 _Static_assert (sizeof (mvt_entry_t) == MVT_CACHE_LINE, "an entry is one cache line");

@@ -310,12 +310,18 @@ build_statics (mvt_policy_set_t *set, const mvt_policy_desc_t *d)
 	return MVT_OK;
 }
 
+static void
+mark_special (mvt_policy_set_t *set, uint32_t first, uint32_t last)
+{
+	for (uint32_t top = first >> 16; top <= last >> 16; top++)
+		set->head.special_bits[top / 64] |= 1ull << (top % 64);
+}
+
 static mvt_err_t
 exempt (mvt_policy_set_t *set, mvt_prefix4_t p)
 {
 	p = prefix_masked (p);
-	for (uint32_t top = p.addr >> 16; top <= prefix_last (p) >> 16; top++)
-		set->head.exempt_bits[top / 64] |= 1ull << (top % 64);
+	mark_special (set, p.addr, prefix_last (p));
 	return put (set->exempt, p, EXEMPT);
 }
 
@@ -332,7 +338,13 @@ build_exempt (mvt_policy_set_t *set, const mvt_policy_desc_t *d)
 	for (uint32_t i = 0; !err && i < d->n_exempt; i++)
 		err = exempt (set, d->exempt[i]);
 	for (uint32_t i = 0; !err && i < d->n_statics; i++)
-		err = put (set->exempt, set->statics[i].outside, NOT_EXEMPT);
+	{
+		mvt_prefix4_t outside = set->statics[i].outside;
+		mark_special (set, outside.addr, prefix_last (outside));
+		err = put (set->exempt, outside, NOT_EXEMPT);
+	}
+	for (uint32_t i = 0; i < d->n_runs; i++)
+		mark_special (set, d->runs[i].first, d->runs[i].first + d->runs[i].count - 1);
 	return err;
 }
 
@@ -356,7 +368,7 @@ alloc_all (mvt_policy_set_t *set, const mvt_policy_desc_t *d)
 	uint32_t n_spans = d->n_runs;
 
 	set->policies = zeroed (set, set->n_policies, sizeof *set->policies);
-	set->timeouts = zeroed (set, set->n_policies, MVT_TIMEOUT_N * sizeof *set->timeouts);
+	set->timeouts = zeroed (set, MVT_POLICY_MAX, MVT_TIMEOUT_N * sizeof *set->timeouts);
 	set->slots = zeroed (set, set->n_slots, sizeof *set->slots);
 	set->slot_addr = zeroed (set, set->n_slot_addr, sizeof *set->slot_addr);
 	set->statics = zeroed (set, set->n_statics, sizeof *set->statics);
@@ -382,11 +394,11 @@ build (mvt_policy_set_t *set, const mvt_policy_desc_t *d)
 {
 	mvt_err_t err;
 	for (uint32_t i = 0; i < d->n_policies; i++)
-	{
 		set->policies[i] = d->policies[i];
+	for (uint32_t i = 0; i < MVT_POLICY_MAX; i++)
 		for (uint32_t k = 0; k < MVT_TIMEOUT_N; k++)
-			set->timeouts[i * MVT_TIMEOUT_N + k] = d->policies[i].timeout[k];
-	}
+			set->timeouts[i * MVT_TIMEOUT_N + k] =
+				d->policies[i < d->n_policies ? i : 0].timeout[k];
 	err = build_slots (set, d);
 	if (!err)
 		err = build_spans (set, d);
@@ -438,7 +450,7 @@ mvt_policy_set_remove (mvt_policy_set_t *set)
 	mvt_remove (set->static_in);
 	mvt_remove (set->static_out);
 	release (set, set->policies, set->n_policies, sizeof *set->policies);
-	release (set, set->timeouts, set->n_policies, MVT_TIMEOUT_N * sizeof *set->timeouts);
+	release (set, set->timeouts, MVT_POLICY_MAX, MVT_TIMEOUT_N * sizeof *set->timeouts);
 	release (set, set->slots, set->n_slots, sizeof *set->slots);
 	release (set, set->slot_addr, set->n_slot_addr, sizeof *set->slot_addr);
 	release (set, set->statics, set->n_statics, sizeof *set->statics);

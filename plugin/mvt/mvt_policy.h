@@ -102,7 +102,9 @@ uint32_t mvt_policy_of (const mvt_policy_set_t *set, uint32_t addr);
 /* => policy < count */
 const mvt_policy_t *mvt_policy_at (const mvt_policy_set_t *set, uint32_t policy);
 uint32_t mvt_policy_count (const mvt_policy_set_t *set);
-/* timeouts, flat: [policy * MVT_TIMEOUT_N + class]; what mvt_entry_t.tclass indexes. */
+/* timeouts, flat: [policy * MVT_TIMEOUT_N + class]; what mvt_entry_t.tclass indexes. Policies that
+ * the set does not have, up to MVT_POLICY_MAX, read as policy 0: a mapping may be older than the
+ * set. */
 const uint32_t *mvt_policy_timeouts (const mvt_policy_set_t *set);
 /* The i-th slot of a policy's pool. => policy < count, i < its n_slots */
 uint32_t mvt_policy_slot (const mvt_policy_set_t *set, uint32_t policy, uint32_t i);
@@ -123,9 +125,9 @@ typedef struct
 
 typedef struct
 {
-	uint64_t exempt_bits[65536 / 64]; /* by the top 16 bits of a destination */
-	const uint32_t *span_first;	  /* sorted first addresses of the spans */
-	const mvt_policy_span_t *spans;	  /* the pool's runs, in the same order */
+	uint64_t special_bits[65536 / 64]; /* by the top 16 bits of a destination */
+	const uint32_t *span_first;	   /* sorted first addresses of the spans */
+	const mvt_policy_span_t *spans;	   /* the pool's runs, in the same order */
 	const uint32_t
 		*span_index; /* [t]: spans that begin below t << 16; NULL where they are few */
 	uint32_t n_spans;
@@ -175,16 +177,23 @@ mvt_policy_slot_of (const mvt_policy_set_t *set, uint32_t addr, bool *draining)
 	return span->slot + (addr - span->first);
 }
 
-/* Is the destination exempt? One bit per destination /16 answers nearly always; only a set bit
- * goes on to the prefix match. In the header because every in2out packet asks. */
+/* One bit per destination /16 tells where an exempt prefix, a pool address or the outside of a 1:1
+ * rule lies. False: the destination is none of these, and the packet simply goes out. In the
+ * header because every in2out packet asks. */
+static inline bool
+mvt_policy_special (const mvt_policy_set_t *set, uint32_t dst)
+{
+	uint32_t top = dst >> 16;
+	return mvt_policy_head (set)->special_bits[top / 64] >> (top % 64) & 1;
+}
+
+/* Is the destination exempt? Only where the bit is set, the prefix match is asked. */
 bool mvt_policy_exempt_slow (const mvt_policy_set_t *set, uint32_t dst);
 
 static inline bool
 mvt_policy_exempt (const mvt_policy_set_t *set, uint32_t dst)
 {
-	uint32_t top = dst >> 16;
-	return mvt_unlikely (mvt_policy_head (set)->exempt_bits[top / 64] >> (top % 64) & 1) &&
-	       mvt_policy_exempt_slow (set, dst);
+	return mvt_unlikely (mvt_policy_special (set, dst)) && mvt_policy_exempt_slow (set, dst);
 }
 
 #endif /* MVT_POLICY_H */

@@ -174,6 +174,7 @@ mvt_rewrite_plain (uint8_t *p, uint8_t proto, unsigned dir, uint32_t addr, uint1
 		   uint16_t delta_ip, uint16_t delta_l4)
 {
 	uint8_t *csum_at = p + (proto == MVT_PROTO_TCP ? 36 : 26);
+	uint16_t csum = mvt_csum_load (csum_at), changed;
 
 	if (dir == MVT_OUT2IN)
 	{
@@ -184,10 +185,15 @@ mvt_rewrite_plain (uint8_t *p, uint8_t proto, unsigned dir, uint32_t addr, uint1
 	mvt_store16 (p + (dir == MVT_OUT2IN ? 22 : 20), port);
 	mvt_csum_store (p + 10, mvt_csum_apply (mvt_csum_load (p + 10), delta_ip));
 
-	uint16_t old = mvt_csum_load (csum_at);
-	uint16_t plain = mvt_csum_apply (old, delta_l4);
-	uint16_t udp = mvt_csum_apply_udp (old, delta_l4);
-	mvt_csum_store (csum_at, proto == MVT_PROTO_UDP ? udp : plain);
+	changed = mvt_csum_apply (csum, delta_l4);
+	if (proto == MVT_PROTO_UDP)
+	{
+		if (csum == 0)
+			return;
+		if (mvt_unlikely (changed == 0))
+			changed = 0xffff;
+	}
+	mvt_csum_store (csum_at, changed);
 }
 
 /* What the parse of a translated packet would be, for the next lookup of a hairpinned one: its

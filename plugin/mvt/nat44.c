@@ -175,168 +175,215 @@ nat44_translate (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, mvt_ent
 	}
 }
 
-/* What the first two stages leave for the third. */
+/* What the first two stages leave for the third: the little that a plain packet needs. Whatever is
+ * not plain is parsed again, whole, by the slow path. */
 typedef struct
 {
-	mvt_entry_t *entry; /* candidate, NULL if none; in2out: not verified */
-	uint32_t key;	    /* in2out: hash; out2in: block */
-	uint8_t kind;
+	union
+	{
+		const mvt_bucket_t *bucket; /* in2out, between stages 1 and 2 */
+		mvt_entry_t *entry;	    /* candidate, NULL if none; not verified */
+	};
+	mvt_plain_t plain;
+	uint32_t key; /* in2out: hash; out2in: block; MVT_NONE: not plain */
+	uint32_t pad;
 } nat44_slot_t;
 
-enum
+_Static_assert (sizeof (nat44_slot_t) == 32, "two slots in a cache line");
+
+/* Entries begin with (in_addr, in_port, realm) and then (ext_addr, ext_port, proto, state): each
+ * compares as one word. Realm is 0. */
+static inline uint64_t
+word_of (const void *field)
 {
-	KIND_DONE,
-	KIND_IN2OUT,
-	KIND_OUT2IN,
-	KIND_SLOW_IN2OUT,
-	KIND_SLOW_OUT2IN,
-};
+	uint64_t word;
+	__builtin_memcpy (&word, field, sizeof word);
+	return word;
+}
+
+_Static_assert (offsetof (mvt_entry_t, in_port) == 4 && offsetof (mvt_entry_t, realm) == 6 &&
+			offsetof (mvt_entry_t, ext_addr) == 8 &&
+			offsetof (mvt_entry_t, ext_port) == 12 &&
+			offsetof (mvt_entry_t, proto) == 14 && offsetof (mvt_entry_t, state) == 15,
+		"plain_hit reads two fields at once");
 
 /* Stage 1: parse, hash, ask for the bucket or the slab's place. */
 static inline void
-stage_parse (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, nat44_slot_t *slot)
+stage_parse (const mvt_nat44_t *nat, const mvt_pkt_t *pkt, nat44_slot_t *slot, unsigned dir)
 {
-	mvt_drop_t drop;
-
-	pkt->verdict = MVT_VERDICT_NONE;
-	if (mvt_unlikely (!mvt_packet_parse_inline (pkt, parsed, &drop)))
+	slot->key = MVT_NONE;
+	if (mvt_unlikely (!mvt_packet_plain (pkt, &slot->plain)))
+		return;
+	uint64_t addrs = slot->plain.addrs;
+	uint32_t ports = slot->plain.ports;
+	if (dir == MVT_IN2OUT)
 	{
-		nat44_drop (nat, pkt, drop);
-		slot->kind = KIND_DONE;
+		uint32_t hash = mvt_index_hash (nat->index, (uint32_t) (addrs >> 32),
+						(uint16_t) (ports >> 16), slot->plain.proto, 0);
+		slot->bucket = mvt_index_bucket (nat->index, hash);
+		slot->key = hash == MVT_NONE ? 0 : hash; /* a hint: the slow path asks in earnest */
+		__builtin_prefetch (slot->bucket);
 		return;
 	}
-	bool plain = parsed->has_l4 & !parsed->fragment;
-	if (pkt->dir == MVT_IN2OUT)
-	{
-		slot->kind = plain ? KIND_IN2OUT : KIND_SLOW_IN2OUT;
-		slot->key =
-			mvt_index_hash (nat->index, parsed->src, parsed->sport, parsed->proto, 0);
-		mvt_index_prefetch (nat->index, slot->key);
+	uint32_t place = mvt_policy_slot_of (nat->policy, (uint32_t) addrs, NULL);
+	if (mvt_unlikely (place == MVT_NONE))
 		return;
-	}
-	uint32_t place = mvt_policy_slot_of (nat->policy, parsed->dst, NULL);
-	slot->kind = plain && place != MVT_NONE ? KIND_OUT2IN : KIND_SLOW_OUT2IN;
-	if (slot->kind == KIND_OUT2IN)
-	{
-		slot->key = mvt_directory_block (nat->shared->directory, place, parsed->dport);
-		mvt_pool_prefetch (nat->pool, slot->key);
-	}
+	slot->key = mvt_directory_block (nat->shared->directory, place, (uint16_t) ports);
+	mvt_pool_prefetch (nat->pool, slot->key);
 }
 
 /* Stage 2: look at the bucket or the place, ask for the entry. */
 static inline void
-stage_find (mvt_nat44_t *nat, const mvt_parsed_t *parsed, nat44_slot_t *slot)
+stage_find (const mvt_nat44_t *nat, nat44_slot_t *slot, unsigned dir)
 {
-	slot->entry = NULL;
-	if (slot->kind == KIND_IN2OUT)
+	mvt_entry_t *entry = NULL;
+	if (mvt_likely (slot->key != MVT_NONE))
 	{
-		uint32_t line = mvt_index_candidate (nat->index, slot->key);
-		if (mvt_likely (line != MVT_NONE))
-			slot->entry = mvt_pool_line (nat->pool, line);
+		if (dir == MVT_IN2OUT)
+		{
+			uint32_t line = mvt_bucket_candidate (slot->bucket, slot->key);
+			if (mvt_likely (line != MVT_NONE))
+				entry = mvt_pool_line (nat->pool, line);
+		}
+		else
+			entry = mvt_pool_place (nat->pool, slot->key, slot->plain.proto,
+						(uint16_t) slot->plain.ports);
 	}
-	else if (slot->kind == KIND_OUT2IN)
-		slot->entry = mvt_pool_place (nat->pool, slot->key, parsed->proto, parsed->dport);
-	__builtin_prefetch (slot->entry, 1);
+	slot->entry = entry;
+	__builtin_prefetch (entry, 1);
 }
 
-/* The entry is a live mapping, young enough. */
+/* The entry is this endpoint's live mapping, young enough, and nothing about sessions or filtering
+ * has to be asked: endpoint-independent and untracked, or the inline TCP session in mid-life. The
+ * candidate was looked up before earlier packets of this batch were handled: they may have ended
+ * that mapping and made another, hence the whole endpoint is compared. */
 static inline bool
-entry_live (const mvt_nat44_t *nat, const mvt_entry_t *e, uint32_t now)
+plain_hit (const mvt_nat44_t *nat, const mvt_entry_t *e, const mvt_plain_t *plain, unsigned dir,
+	   uint32_t now)
 {
-	return (uint8_t) (e->state - MVT_ENTRY_DYNAMIC) <= MVT_ENTRY_STATIC - MVT_ENTRY_DYNAMIC &&
-	       !nat44_expired (nat, e, now);
+	uint64_t inside = word_of (&e->in_addr), outside = word_of (&e->ext_addr);
+	uint32_t remote = (uint32_t) (dir == MVT_IN2OUT ? plain->addrs : plain->addrs >> 32);
+	uint16_t rem_port = (uint16_t) (dir == MVT_IN2OUT ? plain->ports : plain->ports >> 16);
+	uint64_t want = dir == MVT_IN2OUT
+				? plain->addrs >> 32 | (uint64_t) (plain->ports >> 16) << 32
+				: (uint32_t) plain->addrs | (uint64_t) (uint16_t) plain->ports
+								    << 32;
+
+	/* protocol and LIVE */
+	if (mvt_unlikely (((outside >> 48 ^ plain->proto) & (MVT_ENTRY_LIVE << 8 | 0xff)) !=
+			  MVT_ENTRY_LIVE << 8))
+		return false;
+	if (mvt_unlikely ((dir == MVT_IN2OUT ? inside : outside & 0xffffffffffffull) != want))
+		return false;
+	if (e->last != now && mvt_unlikely (nat44_expired (nat, e, now)))
+		return false;
+	if (plain->proto != MVT_PROTO_TCP)
+		return mvt_likely (e->filter == MVT_FILTER_EI);
+	return mvt_likely (e->rem_addr == remote && e->rem_port == rem_port &&
+			   mvt_tcp_quiet (e->tcp_state, plain->tcp_flags));
 }
 
-/* Nothing about sessions or filtering has to be asked: endpoint-independent and untracked, or the
- * inline TCP session in mid-life. */
-static inline bool
-entry_plain (const mvt_entry_t *e, const mvt_parsed_t *parsed, uint32_t rem_addr, uint16_t rem_port)
+static void
+slow (mvt_nat44_t *nat, mvt_pkt_t *pkt, uint32_t now)
 {
-	if (e->proto != MVT_PROTO_TCP)
-		return e->filter == MVT_FILTER_EI;
-	return e->rem_addr == rem_addr && e->rem_port == rem_port &&
-	       mvt_tcp_quiet (e->tcp_state, parsed->tcp_flags);
+	mvt_parsed_t parsed;
+	mvt_drop_t drop;
+
+	pkt->verdict = MVT_VERDICT_NONE;
+	if (!mvt_packet_parse_inline (pkt, &parsed, &drop))
+		nat44_drop (nat, pkt, drop);
+	else if (pkt->dir == MVT_IN2OUT)
+		nat44_slow_in2out (nat, pkt, &parsed, now);
+	else
+		nat44_slow_out2in (nat, pkt, &parsed, now);
 }
 
-/* Stage 3: verify and rewrite; what is no plain hit takes the slow path, in order. */
-static inline void
-stage_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, mvt_entry_t *e, uint32_t now)
+/* Stage 3: verify and rewrite; what is no plain hit takes the slow path, in order. Exempt
+ * destinations and those that lead back inside are not plain. Returns 1 for a plain hit. */
+static inline uint32_t
+stage_rewrite (mvt_nat44_t *nat, mvt_pkt_t *pkt, const nat44_slot_t *slot, unsigned dir,
+	       uint32_t now)
 {
-	if (mvt_likely (e && e->in_addr == parsed->src && e->in_port == parsed->sport &&
-			e->proto == parsed->proto && e->realm == 0 && entry_live (nat, e, now) &&
-			entry_plain (e, parsed, parsed->dst, parsed->dport) &&
-			!mvt_policy_exempt (nat->policy, parsed->dst)))
+	mvt_entry_t *e = slot->entry;
+	const mvt_plain_t *plain = &slot->plain;
+
+	if (mvt_unlikely (!e || !plain_hit (nat, e, plain, dir, now) ||
+			  (dir == MVT_IN2OUT &&
+			   mvt_policy_special (nat->policy, (uint32_t) plain->addrs))))
 	{
-		nat44_touch (e, now);
-		nat44_translate (nat, pkt, parsed, e, MVT_IN2OUT, now);
-		return;
+		slow (nat, pkt, now);
+		return 0;
 	}
-	nat44_slow_in2out (nat, pkt, parsed, now);
+	nat44_touch (e, now);
+	e->packets[dir]++;
+	pkt->verdict = MVT_VERDICT_TRANSLATED;
+	mvt_rewrite_plain (pkt->l3, plain->proto, dir, dir == MVT_IN2OUT ? e->ext_addr : e->in_addr,
+			   dir == MVT_IN2OUT ? e->ext_port : e->in_port, e->delta_ip, e->delta_l4);
+	return 1;
 }
 
-static inline void
-stage_out2in (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, mvt_entry_t *e, uint32_t now)
-{
-	/* the place was looked up before earlier packets of this batch were handled: they may have
-	 * ended that mapping and made another, hence the endpoint is compared here too */
-	if (mvt_likely (e && e->ext_addr == parsed->dst && e->ext_port == parsed->dport &&
-			e->proto == parsed->proto && entry_live (nat, e, now) &&
-			entry_plain (e, parsed, parsed->src, parsed->sport)))
-	{
-		nat44_touch (e, now);
-		nat44_translate (nat, pkt, parsed, e, MVT_OUT2IN, now);
-		return;
-	}
-	nat44_slow_out2in (nat, pkt, parsed, now);
-}
-
-void
-mvt_nat44_process (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now)
+/* The three stages over packets of one direction, or of both (mixed). Always inline: three copies,
+ * each with its direction as a constant. */
+static inline __attribute__ ((always_inline)) void
+process (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now, bool mixed, unsigned dir)
 {
 	enum
 	{
 		AHEAD = 8
 	};
-	mvt_parsed_t parsed[MVT_BATCH_MAX];
 	nat44_slot_t slots[MVT_BATCH_MAX];
-	uint64_t received[2] = { 0, 0 }, handed_in = 0, handed_over = 0;
+	uint32_t translated[2] = { 0, 0 };
 
-	nat44_load_snapshots (nat);
+#define DIRECTION (mixed ? pkts[i].dir : dir)
 	for (uint32_t i = 0; i < n && i < AHEAD; i++)
 		__builtin_prefetch (pkts[i].l3, 1);
 	for (uint32_t i = 0; i < n; i++)
 	{
-		if (i + AHEAD < n)
-			__builtin_prefetch (pkts[i + AHEAD].l3, 1);
-		received[pkts[i].dir & 1]++;
-		handed_in += pkts[i].hops != 0;
-		stage_parse (nat, &pkts[i], &parsed[i], &slots[i]);
+		__builtin_prefetch (pkts[i + AHEAD < n ? i + AHEAD : i].l3, 1);
+		if (DIRECTION == MVT_IN2OUT)
+			stage_parse (nat, &pkts[i], &slots[i], MVT_IN2OUT);
+		else
+			stage_parse (nat, &pkts[i], &slots[i], MVT_OUT2IN);
 	}
-	for (uint32_t i = 0; i < n; i++)
-		stage_find (nat, &parsed[i], &slots[i]);
 	for (uint32_t i = 0; i < n; i++)
 	{
-		switch (slots[i].kind)
-		{
-		case KIND_IN2OUT:
-			stage_in2out (nat, &pkts[i], &parsed[i], slots[i].entry, now);
-			break;
-		case KIND_OUT2IN:
-			stage_out2in (nat, &pkts[i], &parsed[i], slots[i].entry, now);
-			break;
-		case KIND_SLOW_IN2OUT:
-			nat44_slow_in2out (nat, &pkts[i], &parsed[i], now);
-			break;
-		case KIND_SLOW_OUT2IN:
-			nat44_slow_out2in (nat, &pkts[i], &parsed[i], now);
-			break;
-		default:
-			break;
-		}
-		handed_over += pkts[i].verdict == MVT_VERDICT_HANDOFF;
+		if (DIRECTION == MVT_IN2OUT)
+			stage_find (nat, &slots[i], MVT_IN2OUT);
+		else
+			stage_find (nat, &slots[i], MVT_OUT2IN);
 	}
-	nat44_add (&nat->counters.received_in2out, received[MVT_IN2OUT]);
-	nat44_add (&nat->counters.received_out2in, received[MVT_OUT2IN]);
+	for (uint32_t i = 0; i < n; i++)
+	{
+		if (DIRECTION == MVT_IN2OUT)
+			translated[MVT_IN2OUT] +=
+				stage_rewrite (nat, &pkts[i], &slots[i], MVT_IN2OUT, now);
+		else
+			translated[MVT_OUT2IN] +=
+				stage_rewrite (nat, &pkts[i], &slots[i], MVT_OUT2IN, now);
+	}
+#undef DIRECTION
+	nat44_add (&nat->counters.translated_in2out, translated[MVT_IN2OUT]);
+	nat44_add (&nat->counters.translated_out2in, translated[MVT_OUT2IN]);
+}
+
+void
+mvt_nat44_process (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now)
+{
+	uint32_t out2in = 0, handed_in = 0;
+
+	nat44_load_snapshots (nat);
+	for (uint32_t i = 0; i < n; i++)
+	{
+		out2in += pkts[i].dir;
+		handed_in += pkts[i].hops != 0;
+	}
+	nat44_add (&nat->counters.received_in2out, n - out2in);
+	nat44_add (&nat->counters.received_out2in, out2in);
 	nat44_add (&nat->counters.handed_in, handed_in);
-	nat44_add (&nat->counters.handed_over, handed_over);
+	if (out2in == 0)
+		process (nat, pkts, n, now, false, MVT_IN2OUT);
+	else if (out2in == n)
+		process (nat, pkts, n, now, false, MVT_OUT2IN);
+	else
+		process (nat, pkts, n, now, true, 0);
 }

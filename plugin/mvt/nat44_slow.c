@@ -20,6 +20,7 @@ hand_over (mvt_nat44_t *nat, mvt_pkt_t *pkt, const mvt_parsed_t *parsed, uint16_
 	{
 		pkt->verdict = MVT_VERDICT_HANDOFF;
 		pkt->to = to;
+		NAT44_COUNT (nat, handed_over);
 	}
 }
 
