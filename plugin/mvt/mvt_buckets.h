@@ -127,25 +127,32 @@ mvt_buckets_prefetch (const mvt_buckets_t *b, uint32_t hash)
 	__builtin_prefetch (&b->bucket[mvt_buckets_place (b, hash)]);
 }
 
-/* Bit per slot of *bucket whose tag is that of hash. */
+/* Bit per slot of *bucket whose tag is that of hash. The portable one is for other CPUs, and for
+ * the test that compares the two. */
+static inline uint32_t
+mvt_bucket_match_portable (const mvt_bucket_t *bucket, uint32_t hash)
+{
+	uint32_t mask = 0;
+	for (unsigned i = 0; i < MVT_BUCKET_SLOTS; i++)
+		mask |= (uint32_t) (bucket->tag[i] == (uint16_t) hash) << i;
+	return mask & bucket->used;
+}
+
 static inline uint32_t
 mvt_bucket_match (const mvt_bucket_t *bucket, uint32_t hash)
 {
-	uint32_t mask;
 #if defined(__SSE2__)
 	__m128i tags = _mm_loadu_si128 ((const __m128i *) (const void *) bucket->tag);
 	__m128i eq = _mm_cmpeq_epi16 (tags, _mm_set1_epi16 ((short) (uint16_t) hash));
-	mask = (uint32_t) _mm_movemask_epi8 (_mm_packs_epi16 (eq, _mm_setzero_si128 ()));
-#elif defined(__ARM_NEON) && defined(__aarch64__)
-	static const uint16_t bits[8] = { 1, 2, 4, 8, 16, 32, 64, 128 };
-	uint16x8_t eq = vceqq_u16 (vld1q_u16 (bucket->tag), vdupq_n_u16 ((uint16_t) hash));
-	mask = vaddvq_u16 (vandq_u16 (eq, vld1q_u16 (bits)));
-#else
-	mask = 0;
-	for (unsigned i = 0; i < MVT_BUCKET_SLOTS; i++)
-		mask |= (uint32_t) (bucket->tag[i] == (uint16_t) hash) << i;
-#endif
+	uint32_t mask = (uint32_t) _mm_movemask_epi8 (_mm_packs_epi16 (eq, _mm_setzero_si128 ()));
 	return mask & bucket->used;
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+	static const uint16_t bits[MVT_BUCKET_SLOTS] = { 1, 2, 4, 8, 16, 32, 64, 128 };
+	uint16x8_t eq = vceqq_u16 (vld1q_u16 (bucket->tag), vdupq_n_u16 ((uint16_t) hash));
+	return (uint32_t) vaddvq_u16 (vandq_u16 (eq, vld1q_u16 (bits))) & bucket->used;
+#else
+	return mvt_bucket_match_portable (bucket, hash);
+#endif
 }
 
 /* First row in a bucket whose tag fits, not verified; MVT_NONE when none does. */

@@ -254,6 +254,29 @@ test_candidate (void **state)
 	mvt_index_remove (ix);
 }
 
+static void
+test_bucket_match_variants_agree (void **state)
+{
+	(void) state;
+	uint64_t random = 7;
+	uint32_t matches = 0;
+	for (unsigned i = 0; i < 10000; i++)
+	{
+		static const uint16_t tags[] = { 0, 1, 0x7fff, 0x8000, 0xffff };
+		mvt_bucket_t b = { .used = (uint8_t) mvt_random (&random) };
+		for (unsigned slot = 0; slot < MVT_BUCKET_SLOTS; slot++)
+			b.tag[slot] = tags[mvt_random_below (&random, 5)];
+		uint32_t hash = (mvt_random (&random) << 16) | tags[mvt_random_below (&random, 5)];
+		uint32_t mask = mvt_bucket_match (&b, hash);
+		assert_int_equal (mask, mvt_bucket_match_portable (&b, hash));
+		for (unsigned slot = 0; slot < MVT_BUCKET_SLOTS; slot++)
+			assert_int_equal (mask >> slot & 1,
+					  (b.used >> slot & 1) && b.tag[slot] == (uint16_t) hash);
+		matches += mask != 0;
+	}
+	assert_true (matches > 1000);
+}
+
 int
 main (void)
 {
@@ -266,6 +289,7 @@ main (void)
 		cmocka_unit_test (test_full),
 		cmocka_unit_test (test_one_hash_is_bounded),
 		cmocka_unit_test (test_candidate),
+		cmocka_unit_test (test_bucket_match_variants_agree),
 	};
 	return cmocka_run_group_tests (tests, NULL, NULL);
 }
