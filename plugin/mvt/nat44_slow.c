@@ -130,8 +130,7 @@ may_create (const mvt_parsed_t *parsed, mvt_drop_t *drop)
 
 /* A packet from an inside endpoint; of a later fragment, the port is its datagram's. */
 static void
-endpoint_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_t policy,
-		 uint32_t now)
+endpoint_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_t now)
 {
 	uint16_t port = parsed->has_l4 ? parsed->sport : pkt->l4_port;
 	mvt_entry_t *e = nat44_find_inside (nat, parsed->src, port, parsed->proto, now);
@@ -140,6 +139,12 @@ endpoint_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_
 
 	if (!e)
 	{
+		uint32_t policy = mvt_policy_of (nat->policy, parsed->src);
+		if (policy == MVT_NONE)
+		{
+			nat44_pass (nat, pkt, MVT_PASS_NOT_INSIDE);
+			return;
+		}
 		mvt_parsed_t whole = *parsed;
 		whole.sport = port;
 		if (!mine_to_create (nat, pkt, &whole, &ext_addr))
@@ -338,13 +343,13 @@ nat44_slow_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint3
 		translate_static (nat, pkt, parsed, MVT_IN2OUT, parsed->src, outside, now);
 		return;
 	}
-	uint32_t policy = mvt_policy_of (nat->policy, parsed->src);
-	if (policy == MVT_NONE)
+	bool plain = parsed->proto != MVT_PROTO_OTHER && !parsed->fragment;
+	if (!plain && mvt_policy_of (nat->policy, parsed->src) == MVT_NONE)
 		nat44_pass (nat, pkt, MVT_PASS_NOT_INSIDE);
 	else if (parsed->proto == MVT_PROTO_OTHER)
 		nat44_drop (nat, pkt, MVT_DROP_UNSUPPORTED_PROTOCOL);
-	else if (!parsed->fragment || fragment_port (nat, pkt, parsed, now))
-		endpoint_in2out (nat, pkt, parsed, policy, now);
+	else if (plain || fragment_port (nat, pkt, parsed, now))
+		endpoint_in2out (nat, pkt, parsed, now);
 }
 
 static void
