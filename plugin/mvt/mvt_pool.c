@@ -267,73 +267,34 @@ mvt_pool_drain_slot (mvt_pool_t *pool, uint32_t slot, bool draining)
 
 /* ---- entries ---- */
 
-/* Of a few random blocks that other protocols use and this one does not, the fullest: that is where
- * the protocols come to share blocks. MVT_NONE when there is none. */
-static uint32_t
-bare_block (mvt_pool_t *pool, uint32_t slot, uint32_t proto)
-{
-	uint32_t best = MVT_NONE, best_class = 0;
-
-	if (pool->slots[slot].proto[proto].n_bare == 0)
-		return MVT_NONE;
-	for (uint32_t i = 0; i < MVT_POOL_SAMPLES; i++)
-	{
-		uint32_t local =
-			mvt_bitmap_random (mvt_pool_slot_map (pool, slot, MVT_SLOT_BARE + proto),
-					   pool->block_words, &pool->seed, &pool->steps);
-		uint32_t block = slot << pool->slot_bits_log2 | local;
-		uint32_t class = mvt_pool_block_class (pool, block);
-
-		pool->steps++;
-		if (best == MVT_NONE || class > best_class)
-		{
-			best = block;
-			best_class = class;
-		}
-	}
-	return best;
-}
-
-/* Reopen closed slabs of a class of at least `least`, the fullest first, while the candidates are
- * below the mark. */
+/* Reopen closed slabs, the fullest first, while the candidates are below the mark. */
 static void
-reopen (mvt_pool_t *pool, mvt_slot_proto_t *sp, uint32_t mark, uint32_t least)
+reopen (mvt_pool_t *pool, mvt_slot_proto_t *sp, uint32_t mark)
 {
 	for (uint32_t i = 0; i < MVT_POOL_REOPEN && sp->candidates < mark && sp->classes; i++)
 	{
 		uint32_t class = 31 - (uint32_t) __builtin_clz (sp->classes);
 
 		pool->steps++;
-		if (class < least)
-			break;
 		mvt_pool_slab_move (pool, sp->class_head[class], MVT_SLAB_OPEN);
 	}
 }
 
-/* Below the mark: reopen what is closed, or open a block that has no slab for this protocol, a bare
- * one if it is fuller than what is closed, a free one when nothing is closed or bare. The port is
- * then taken from that block, chosen at random now, so that no candidates are opened in advance.
- * 0: none was opened (or the arena is full). */
+/* Open a block that has no slab for this protocol, at random: one that another protocol uses, so
+ * that the protocols share blocks, else a free one. The caller takes a port of it at once, so
+ * candidates are never opened in advance. 0 when there is none or the arena is full. */
 static uint32_t
-refill (mvt_pool_t *pool, uint32_t slot, uint32_t proto, uint32_t mark)
+open_block (mvt_pool_t *pool, uint32_t slot, uint32_t proto)
 {
 	mvt_slot_t *at = &pool->slots[slot];
-	bool slabs_left = mvt_pool_slabs_left (pool);
-	uint32_t block = slabs_left ? bare_block (pool, slot, proto) : MVT_NONE, slab;
+	uint32_t map = at->proto[proto].n_bare ? MVT_SLOT_BARE + proto : MVT_SLOT_FREE;
+	uint32_t slab, local;
 
-	reopen (pool, &at->proto[proto], mark,
-		block == MVT_NONE ? 0 : mvt_pool_block_class (pool, block));
-	if (at->proto[proto].candidates >= mark || !slabs_left)
+	if (!mvt_pool_slabs_left (pool) || (at->proto[proto].n_bare == 0 && at->n_free == 0))
 		return 0;
-	if (block == MVT_NONE)
-	{
-		if (at->n_free == 0 || at->proto[proto].classes)
-			return 0;
-		block = slot << pool->slot_bits_log2 |
-			mvt_bitmap_random (mvt_pool_slot_map (pool, slot, MVT_SLOT_FREE),
-					   pool->block_words, &pool->seed, &pool->steps);
-	}
-	slab = mvt_pool_slab_new (pool, block, proto);
+	local = mvt_bitmap_random (mvt_pool_slot_map (pool, slot, map), pool->block_words,
+				   &pool->seed, &pool->steps);
+	slab = mvt_pool_slab_new (pool, slot << pool->slot_bits_log2 | local, proto);
 	mvt_pool_slab_move (pool, slab, MVT_SLAB_OPEN);
 	return slab;
 }
@@ -346,7 +307,12 @@ find_slab (mvt_pool_t *pool, uint32_t slot, uint32_t proto)
 	uint32_t mark = mvt_pool_mark (pool, sp), slab = 0;
 
 	if (sp->candidates < mark)
-		slab = refill (pool, slot, proto, mark);
+	{
+		reopen (pool, sp, mark);
+		/* a closed one left means that the reopening was bounded, not that there is none */
+		if (sp->candidates < mark && !sp->classes)
+			slab = open_block (pool, slot, proto);
+	}
 	if (!slab && sp->n_open)
 	{
 		const uint16_t *open = mvt_pool_open_array (pool, slot, proto);

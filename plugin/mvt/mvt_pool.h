@@ -11,12 +11,11 @@
  * Open blocks. Ports are random inside open blocks only (RFC 6056; DESIGN 4.2 "Open blocks"). Per
  * (address, protocol) the pool keeps as many candidates (free ports of open blocks) as 3/64 of the
  * unused ports, from 64 up to MVT_POOL_CANDIDATES. Below that mark it reopens partly used blocks,
- * the fullest first, or opens one that only other protocols use and that is fuller; when there is
- * neither, the port comes from a free block, chosen at random. When frees push the candidates a
- * quarter over the mark, the emptiest of a few open blocks is closed, so that it drains; so is now
- * and then a block that other protocols use less than another one, so that protocols share blocks.
- * That keeps free blocks free, which is what can be moved to another instance. How full a block is
- * counts all its protocols.
+ * the fullest first; when none is left, the port comes from a further block, chosen at random: one
+ * that another protocol uses, so that the protocols share blocks, else a free one. When frees push
+ * the candidates a quarter over the mark, the emptiest of a few open blocks is closed, so that it
+ * drains. How full a block is counts all its protocols, so that they drain the same ones. That
+ * keeps free blocks free, which is what can be moved to another instance.
  *
  * Hold-down (RFC 6888 REQ-8). A freed port can be kept from others for hold_seconds, in a queue per
  * protocol; a held port is no candidate. It ends early, the oldest first, when more ports than

@@ -28,11 +28,8 @@
  * allocation takes one, so two would do; more let the candidates recover quickly. */
 #define MVT_POOL_REOPEN 16u
 
-/* Open slabs that are looked at for the emptiest one to close, bare blocks for the fullest. */
+/* Open slabs that are looked at for the emptiest one to close. */
 #define MVT_POOL_SAMPLES 4u
-
-/* Frees of which one looks whether its protocol could move to the blocks of others. */
-#define MVT_POOL_MOVE_ONE_IN 4u
 
 /* The candidates kept open are 3/64 of the unused ports, between these. The share is what lets 90 %
  * of the unused ports be in free blocks; at the upper mark opening stops (RFC 6056 asks for many),
@@ -282,8 +279,6 @@ mvt_pool_mark (const mvt_pool_t *pool, const mvt_slot_proto_t *sp)
 
 /* A slab for a (block, protocol) that has none, UNLISTED. 0 when the arena is full. */
 uint32_t mvt_pool_slab_new (mvt_pool_t *pool, uint32_t block, uint32_t proto);
-/* The class that a closed slab of this block has. */
-uint32_t mvt_pool_block_class (const mvt_pool_t *pool, uint32_t block);
 /* To the open array, a class, or none of them. */
 void mvt_pool_slab_move (mvt_pool_t *pool, uint32_t slab, uint32_t where);
 /* A port that was free is in use from now on. The entry is the caller's to fill. */

@@ -234,8 +234,8 @@ block_occupancy (const mvt_pool_t *pool, uint32_t block)
 	return n;
 }
 
-uint32_t
-mvt_pool_block_class (const mvt_pool_t *pool, uint32_t block)
+static uint32_t
+block_class (const mvt_pool_t *pool, uint32_t block)
 {
 	uint32_t class = block_occupancy (pool, block) * 8 >> pool->head.block_bits;
 	return class < MVT_POOL_CLASSES ? class : MVT_POOL_CLASSES - 1;
@@ -246,7 +246,7 @@ mvt_pool_block_class (const mvt_pool_t *pool, uint32_t block)
 static void
 block_settle (mvt_pool_t *pool, uint32_t block)
 {
-	uint32_t class = mvt_pool_block_class (pool, block);
+	uint32_t class = block_class (pool, block);
 
 	if (pool->block_host)
 		return;
@@ -263,49 +263,33 @@ block_settle (mvt_pool_t *pool, uint32_t block)
 	}
 }
 
-/* After a free in an open slab: close one, so that it drains, of a few the one whose block
- *   is emptiest, when there are too many candidates;
- *   has the fewest entries of other protocols, now and then, when a block that only others use has
- *   more: the candidates are then found there, until the protocols use the same blocks. */
+/* Too many candidates: close, of a few open slabs, the one whose block is emptiest, so that it
+ * drains, unless that would leave too few. */
 static void
 close_one (mvt_pool_t *pool, uint32_t slot, uint32_t proto)
 {
 	mvt_slot_proto_t *sp = &pool->slots[slot].proto[proto];
 	const uint16_t *open = mvt_pool_open_array (pool, slot, proto);
 	uint32_t mark = mvt_pool_mark (pool, sp), best = 0, best_n = MVT_NONE;
-	bool move = sp->candidates <= mark + mark / 4;
 
-	if (move)
-	{
-		uint32_t bare;
-
-		if (sp->n_bare == 0 || mvt_random_below (&pool->seed, MVT_POOL_MOVE_ONE_IN))
-			return;
-		bare = mvt_bitmap_random (mvt_pool_slot_map (pool, slot, MVT_SLOT_BARE + proto),
-					  pool->block_words, &pool->seed, &pool->steps);
-		best_n = block_occupancy (pool, slot << pool->slot_bits_log2 | bare);
-		mark /= 2;
-	}
+	if (sp->candidates <= mark + mark / 4)
+		return;
 	for (uint32_t i = 0; i < MVT_POOL_SAMPLES; i++)
 	{
 		uint32_t local = open[mvt_random_below (&pool->seed, sp->n_open)];
 		uint32_t block = slot << pool->slot_bits_log2 | local;
 		uint32_t s = mvt_pool_slab_of (pool, block, proto);
-		const mvt_slab_t *slab = &pool->slabs[s];
 		uint32_t n = block_occupancy (pool, block);
 
 		pool->steps++;
-		if (move)
-			n -= (uint32_t) slab->n_used + slab->n_held;
-		if (n < best_n && sp->candidates >= mark + slab->n_free)
+		if (n < best_n && sp->candidates - pool->slabs[s].n_free >= mark)
 		{
 			best = s;
 			best_n = n;
 		}
 	}
 	if (best)
-		mvt_pool_slab_move (pool, best,
-				    mvt_pool_block_class (pool, pool->slabs[best].block));
+		mvt_pool_slab_move (pool, best, block_class (pool, pool->slabs[best].block));
 }
 
 void

@@ -220,6 +220,28 @@ test_max_mappings_after_a_fall (void **state)
 	fixture_done (&f);
 }
 
+/* Half of the load on one half of many addresses, which take most slabs for their candidates, then
+ * as much on the other half. */
+static void
+test_max_mappings_over_many_addresses (void **state)
+{
+	enum
+	{
+		M = 100000
+	};
+	fixture_t f;
+	uint32_t host;
+
+	(void) state;
+	fixture_init (&f,
+		      &(fixture_config_t){ .n_slots = 200, .block_bits = 6, .max_mappings = M });
+	host = fixture_host (&f, 1);
+	for (uint32_t i = 0; i < M; i++)
+		must_alloc (&f, i % 100 + (i < M / 2 ? 0 : 100), UDP, host, 0);
+	assert_true (stats_of (&f, 0).slabs > 2400);
+	fixture_done (&f);
+}
+
 /* Ports of successive mappings: spread evenly, none near the previous one more often than chance
  * has it, and another order under another seed. */
 static void
@@ -341,7 +363,8 @@ test_held_ports_are_not_candidates (void **state)
 	}
 	/* ... but a host's own at once, when it is among the oldest */
 	assert_ptr_equal (must_alloc (&f, 0, UDP, fixture_host (&f, 1), 10), live[5]);
-	live[9]->in_addr = 0x0a000002;
+	live[8]->in_addr = live[9]->in_addr = 0x0a000002;
+	live[8]->realm = 1; /* another host: same address, another realm */
 	assert_ptr_equal (must_alloc (&f, 0, UDP, host, 10), live[9]);
 	assert_int_equal (stats_of (&f, 0).held, 193);
 	fixture_verify (&f);
@@ -535,6 +558,37 @@ test_blocks_of_hosts (void **state)
 		fixture_free_port (&f, 0, a[i], false, 0);
 	assert_int_equal (mvt_pool_events (f.pool[0], &event, 1), 0); /* its TCP port is in use */
 	assert_int_equal (mvt_hosts_at (f.hosts, host1)->n_blocks, 1);
+	fixture_verify (&f);
+	fixture_done (&f);
+}
+
+/* With several blocks each free port is equally likely. */
+static void
+test_ports_of_all_blocks_of_a_host (void **state)
+{
+	fixture_t f;
+	mvt_entry_t *a[192];
+	uint32_t host, last = 0;
+
+	(void) state;
+	fixture_init (
+		&f, &(fixture_config_t){
+			    .n_slots = 1, .block_bits = 6, .max_mappings = 9999, .by_host = true });
+	host = fixture_host (&f, 1);
+	for (uint32_t i = 0; i < 192; i++)
+		a[i] = must_alloc (&f, 0, UDP, host, 0);
+	/* 24 free ports in each of three blocks */
+	for (uint32_t i = 0; i < 192; i++)
+		if (i % 64 < 24)
+			fixture_free_port (&f, 0, a[i], false, 0);
+	for (uint32_t i = 0; i < 600; i++)
+	{
+		mvt_entry_t *e = must_alloc (&f, 0, UDP, host, 0);
+		last += e->ext_port >> 6 == a[191]->ext_port >> 6;
+		fixture_free_port (&f, 0, e, false, 0);
+	}
+	assert_in_range (last, 140, 260);
+	assert_int_equal (mvt_hosts_at (f.hosts, host)->n_blocks, 3);
 	fixture_verify (&f);
 	fixture_done (&f);
 }
@@ -891,6 +945,7 @@ main (void)
 		cmocka_unit_test (test_place_of_unused_blocks),
 		cmocka_unit_test (test_max_mappings),
 		cmocka_unit_test (test_max_mappings_after_a_fall),
+		cmocka_unit_test (test_max_mappings_over_many_addresses),
 		cmocka_unit_test (test_ports_are_hard_to_guess),
 		cmocka_unit_test (test_hold_down_to_the_tick),
 		cmocka_unit_test (test_held_ports_are_not_candidates),
@@ -898,6 +953,7 @@ main (void)
 		cmocka_unit_test (test_static),
 		cmocka_unit_test (test_drain_slot),
 		cmocka_unit_test (test_blocks_of_hosts),
+		cmocka_unit_test (test_ports_of_all_blocks_of_a_host),
 		cmocka_unit_test (test_block_released_while_held),
 		cmocka_unit_test (test_event_ring_counts_loss),
 		cmocka_unit_test (test_walk_is_stable),
