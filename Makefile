@@ -31,7 +31,7 @@ DEV       := $(VENV)/.stamp-dev
 # $(call step,what,log,command): one line while it runs; its output only when it fails
 define step
 @mkdir -p $(BUILD)/log; start=$$SECONDS; printf '%-52s ' '$(1)'; \
-if ( $(3) ) >$(BUILD)/log/$(2).log 2>&1 </dev/null; then echo "done, $$((SECONDS - start)) s"; \
+if ( set -e; $(3) ) >$(BUILD)/log/$(2).log 2>&1 </dev/null; then echo "done, $$((SECONDS - start)) s"; \
 else echo "failed; $(BUILD)/log/$(2).log ends:"; tail -n 30 $(BUILD)/log/$(2).log; exit 1; fi
 endef
 
@@ -54,10 +54,12 @@ $(DEP_TEST): scripts/install-dep
 	@scripts/install-dep test
 	@mkdir -p $(@D) && touch $@
 
-$(VENV_PIP): | $(DEP_BUILD)
+$(VENV_PIP): py/pyproject.toml Makefile | $(DEP_BUILD)
 	$(call step,Python environment in $(VENV),venv,\
 	  [ -x $(BIN)/python ] || "$$(scripts/find-python)" -m venv $(VENV); \
-	  $(BIN)/python -m pip install -q 'setuptools>=65' 'cffi>=1.15')
+	  $(BIN)/python -c 'import tomllib; needs = tomllib.load (open ("py/pyproject.toml", "rb")); \
+	    print (*needs["build-system"]["requires"], sep="\n")' >$(BUILD)/log/build-requires.txt; \
+	  $(BIN)/python -m pip install -q -r $(BUILD)/log/build-requires.txt)
 	@touch $@
 
 $(INSTALLED): $(VENV_PIP) $(PY_META) $(C_SOURCES)
