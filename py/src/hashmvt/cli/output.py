@@ -28,6 +28,12 @@ def write_json(value: Json) -> None:
     click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None))
 
 
+def write_json_line(value: Json) -> None:
+    """Write one JSON document on a line of its own, at once."""
+    click.echo(json.dumps(value))
+    sys.stdout.flush()
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table: numbers stand right, words left."""
