@@ -280,6 +280,7 @@ typedef struct {
     uint64_t packets;
     uint64_t wrong;
     uint64_t memory_bytes;
+    uint32_t instances;
     ...;
 } mvt_bench_case_t;
 int mvt_engine_bench (const mvt_engine_config_t *config, mvt_bench_case_t *bench, char *err);
