@@ -50,8 +50,8 @@ class Nat(Protocol):
     def check(self) -> None:
         """Raise ``ChildError`` when a part of it has ended."""
 
-    async def stop(self) -> None:
-        """End it in order."""
+    async def stop(self) -> list[str]:
+        """End it in order; what did not end well, in words."""
 
 
 class Live:
@@ -70,6 +70,8 @@ class Live:
         with view.make(self._state) as show:
             try:
                 client, server, scale, instances, captured = await self._traffic(show)
+                self._state.phase = "stopping"
+                unwell = await self._stop()
             finally:
                 self._state.phase = "ended"
         judgement = await asyncio.to_thread(self._judge)
@@ -79,6 +81,7 @@ class Live:
             *report.wire_checks(judgement, captured),
             *report.instance_checks(self._plan, instances),
             *report.scale_checks(self._plan, scale, instances, client),
+            Check("everything ended in order", not unwell, "; ".join(unwell) or "exit codes 0"),
         ]
         report.print_instances(instances)
         ok = report.print_checks(checks)
@@ -131,10 +134,13 @@ class Live:
             watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
-        await self._nat.stop()
+        return ours, theirs, scale, instances, captured
+
+    async def _stop(self) -> list[str]:
+        unwell = await self._nat.stop()
         for child in self._children:
             await child.end()
-        return ours, theirs, scale, instances, captured
+        return unwell
 
     async def _child(self, name: str, namespace: str, module: str, *words: str) -> Child:
         command = [*topology.inside(namespace), sys.executable, "-m", module, *words]
@@ -204,6 +210,3 @@ class Live:
 
 def _pcap(side: str) -> Path:
     return DIRECTORY / f"{side}.pcap"
-
-
-__all__ = ["Check", "Live", "Nat"]

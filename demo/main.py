@@ -61,6 +61,7 @@ def _live() -> int:
         print(f"FAILED: not finished within {LIMIT_S} s", file=sys.stderr)
     except (ChildError, RuntimeError, OSError) as error:
         print(f"FAILED: {error}", file=sys.stderr)
+    sys.stderr.flush()
     print(f"{'all as promised' if ok else 'NOT as promised'}, {time.monotonic() - started:.0f} s")
     return 0 if ok else 1
 
