@@ -88,10 +88,10 @@ longest4 (uint32_t bits)
 	return 32 - (uint32_t) __builtin_clz (bits);
 }
 
+/* `bits`: the lengths that are still to be probed. */
 static inline uint32_t
-find4_default (const mvt_t *t, uint32_t addr, uint32_t now)
+find4_from (const mvt_t *t, uint32_t addr, uint32_t bits, uint32_t now)
 {
-	uint32_t bits = t->lengths.bits[addr >> 16];
 	while (bits)
 	{
 		uint32_t len[MVT_AHEAD], hash[MVT_AHEAD], n = 0;
@@ -111,6 +111,12 @@ find4_default (const mvt_t *t, uint32_t addr, uint32_t now)
 		}
 	}
 	return find_default_route (t, now);
+}
+
+static inline uint32_t
+find4_default (const mvt_t *t, uint32_t addr, uint32_t now)
+{
+	return find4_from (t, addr, t->lengths.bits[addr >> 16], now);
 }
 
 /* ---- both modes ---- */
@@ -266,6 +272,23 @@ prefetch_row (const mvt_t *t, uint32_t row)
 		__builtin_prefetch (mvt_row (t, row));
 }
 
+/* The last stage of a batch: begins with the n longest lengths, whose hashes are there already. */
+static inline uint32_t
+find4_hashed (const mvt_t *t, uint32_t addr, uint32_t now, const uint32_t *hash, uint32_t n)
+{
+	uint32_t bits = t->lengths.bits[addr >> 16];
+	for (uint32_t i = 0; i < n; i++)
+	{
+		uint32_t len = longest4 (bits);
+		match4_ctx_t m = { t, addr & mvt_mask32 (len), len, now };
+		uint32_t row = mvt_buckets_find (&t->buckets, hash[i], match4_equal, &m);
+		if (row != MVT_NONE)
+			return row;
+		bits ^= 1u << (len - 1);
+	}
+	return bits ? find4_from (t, addr, bits, now) : find_default_route (t, now);
+}
+
 static void
 stage4 (const mvt_t *t, const uint32_t *addrs, unsigned n, uint32_t now, uint32_t *rows)
 {
@@ -289,7 +312,7 @@ stage4 (const mvt_t *t, const uint32_t *addrs, unsigned n, uint32_t now, uint32_
 		for (uint32_t k = 0; k < lengths[i]; k++)
 			prefetch_row (t, mvt_buckets_candidate (&t->buckets, hash[i][k]));
 	for (unsigned i = 0; i < n; i++)
-		rows[i] = find4_default (t, addrs[i], now);
+		rows[i] = find4_hashed (t, addrs[i], now, hash[i], lengths[i]);
 }
 
 static void
