@@ -15,8 +15,8 @@ slab_count (const mvt_pool_config_t *config, uint32_t n_slots, uint32_t bits)
 	uint64_t slabs = (lines + size - 1) >> bits;
 	uint64_t all = (uint64_t) n_slots * MVT_PROTO_N << (16 - bits);
 
-	if (config->by_host && slabs < max_mappings / 8)
-		slabs = max_mappings / 8;
+	if (config->by_host && slabs < max_mappings / 4)
+		slabs = max_mappings / 4;
 	return 1 + (slabs < all ? slabs : all);
 }
 

@@ -28,7 +28,7 @@
  *                          + 6 max (block_size, 1024)) / block_size)
  * where all but max_mappings is for slabs that are partly used; when three quarters are taken the
  * pool makes do with 64 candidates. With by_host, where every host's slabs are partly used, there
- * are at least max_mappings / 8. Memory is reserved, and costs physical pages only where it was
+ * are at least max_mappings / 4. Memory is reserved, and costs physical pages only where it was
  * touched: with blocks of 64 ports about 64 bytes per mapping and its share of the candidates,
  * 1 for slab headers, 0.25 for the map from blocks to slabs.
  *

@@ -562,6 +562,28 @@ test_blocks_of_hosts (void **state)
 	fixture_done (&f);
 }
 
+/* Hosts with a few mappings of each protocol leave most of their slabs empty. */
+static void
+test_max_mappings_of_hosts_with_blocks (void **state)
+{
+	enum
+	{
+		M = 32000
+	};
+	fixture_t f;
+
+	(void) state;
+	fixture_init (&f,
+		      &(fixture_config_t){
+			      .n_slots = 4, .block_bits = 6, .max_mappings = M, .by_host = true });
+	for (uint32_t i = 0; i < M; i++)
+		must_alloc (&f, i / 16 % 4, (uint8_t) (i % 16 ? i % 4 == 1 : ICMP),
+			    fixture_host (&f, i / 16), 0);
+	assert_int_equal (stats_of (&f, 0).slabs, M / 16 * 3);
+	fixture_verify (&f);
+	fixture_done (&f);
+}
+
 /* With several blocks each free port is equally likely. */
 static void
 test_ports_of_all_blocks_of_a_host (void **state)
@@ -953,6 +975,7 @@ main (void)
 		cmocka_unit_test (test_static),
 		cmocka_unit_test (test_drain_slot),
 		cmocka_unit_test (test_blocks_of_hosts),
+		cmocka_unit_test (test_max_mappings_of_hosts_with_blocks),
 		cmocka_unit_test (test_ports_of_all_blocks_of_a_host),
 		cmocka_unit_test (test_block_released_while_held),
 		cmocka_unit_test (test_event_ring_counts_loss),
