@@ -185,7 +185,7 @@ typedef struct
 		mvt_entry_t *entry;	    /* candidate, NULL if none; not verified */
 	};
 	mvt_plain_t plain;
-	uint32_t key; /* in2out: hash; out2in: block; MVT_NONE: not plain */
+	uint32_t key; /* in2out: tag; out2in: block; MVT_NONE: not plain */
 	uint32_t pad;
 } nat44_slot_t;
 
@@ -207,34 +207,48 @@ _Static_assert (offsetof (mvt_entry_t, in_port) == 4 && offsetof (mvt_entry_t, r
 			offsetof (mvt_entry_t, proto) == 14 && offsetof (mvt_entry_t, state) == 15,
 		"plain_hit reads two fields at once");
 
+/* Pointers that every packet needs, on the stack so that no store through another pointer makes the
+ * compiler load them again. */
+typedef struct
+{
+	const mvt_index_t *index;
+	const mvt_policy_set_t *policy;
+	const mvt_directory_t *directory;
+	const mvt_pool_t *pool;
+	mvt_entry_t *lines;
+	const uint32_t *timeouts;
+	uint32_t now;
+} nat44_batch_t;
+
 /* Stage 1: parse, hash, ask for the bucket or the slab's place. */
 static inline void
-stage_parse (const mvt_nat44_t *nat, const mvt_pkt_t *pkt, nat44_slot_t *slot, unsigned dir)
+stage_parse (const nat44_batch_t *batch, const mvt_pkt_t *pkt, nat44_slot_t *slot, unsigned dir)
 {
+	mvt_plain_t plain;
+
 	slot->key = MVT_NONE;
-	if (mvt_unlikely (!mvt_packet_plain (pkt, &slot->plain)))
+	if (mvt_unlikely (!mvt_packet_plain (pkt, &plain)))
 		return;
-	uint64_t addrs = slot->plain.addrs;
-	uint32_t ports = slot->plain.ports;
+	slot->plain = plain;
 	if (dir == MVT_IN2OUT)
 	{
-		uint32_t hash = mvt_index_hash (nat->index, (uint32_t) (addrs >> 32),
-						(uint16_t) (ports >> 16), slot->plain.proto, 0);
-		slot->bucket = mvt_index_bucket (nat->index, hash);
-		slot->key = hash == MVT_NONE ? 0 : hash; /* a hint: the slow path asks in earnest */
+		uint32_t hash = mvt_index_hash (batch->index, (uint32_t) (plain.addrs >> 32),
+						(uint16_t) (plain.ports >> 16), plain.proto, 0);
+		slot->bucket = mvt_index_bucket (batch->index, hash);
+		slot->key = (uint16_t) hash; /* the tag */
 		__builtin_prefetch (slot->bucket);
 		return;
 	}
-	uint32_t place = mvt_policy_slot_of (nat->policy, (uint32_t) addrs, NULL);
+	uint32_t place = mvt_policy_slot_of (batch->policy, (uint32_t) plain.addrs, NULL);
 	if (mvt_unlikely (place == MVT_NONE))
 		return;
-	slot->key = mvt_directory_block (nat->shared->directory, place, (uint16_t) ports);
-	mvt_pool_prefetch (nat->pool, slot->key);
+	slot->key = mvt_directory_block (batch->directory, place, (uint16_t) plain.ports);
+	mvt_pool_prefetch (batch->pool, slot->key);
 }
 
 /* Stage 2: look at the bucket or the place, ask for the entry. */
 static inline void
-stage_find (const mvt_nat44_t *nat, nat44_slot_t *slot, unsigned dir)
+stage_find (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
 {
 	mvt_entry_t *entry = NULL;
 	if (mvt_likely (slot->key != MVT_NONE))
@@ -243,10 +257,10 @@ stage_find (const mvt_nat44_t *nat, nat44_slot_t *slot, unsigned dir)
 		{
 			uint32_t line = mvt_bucket_candidate (slot->bucket, slot->key);
 			if (mvt_likely (line != MVT_NONE))
-				entry = mvt_pool_line (nat->pool, line);
+				entry = &batch->lines[line];
 		}
 		else
-			entry = mvt_pool_place (nat->pool, slot->key, slot->plain.proto,
+			entry = mvt_pool_place (batch->pool, slot->key, slot->plain.proto,
 						(uint16_t) slot->plain.ports);
 	}
 	slot->entry = entry;
@@ -258,8 +272,7 @@ stage_find (const mvt_nat44_t *nat, nat44_slot_t *slot, unsigned dir)
  * candidate was looked up before earlier packets of this batch were handled: they may have ended
  * that mapping and made another, hence the whole endpoint is compared. */
 static inline bool
-plain_hit (const mvt_nat44_t *nat, const mvt_entry_t *e, const mvt_plain_t *plain, unsigned dir,
-	   uint32_t now)
+plain_hit (const nat44_batch_t *batch, const mvt_entry_t *e, const mvt_plain_t *plain, unsigned dir)
 {
 	uint64_t inside = word_of (&e->in_addr), outside = word_of (&e->ext_addr);
 	uint32_t remote = (uint32_t) (dir == MVT_IN2OUT ? plain->addrs : plain->addrs >> 32);
@@ -275,7 +288,8 @@ plain_hit (const mvt_nat44_t *nat, const mvt_entry_t *e, const mvt_plain_t *plai
 		return false;
 	if (mvt_unlikely ((dir == MVT_IN2OUT ? inside : outside & 0xffffffffffffull) != want))
 		return false;
-	if (e->last != now && mvt_unlikely (nat44_expired (nat, e, now)))
+	if (e->last != batch->now &&
+	    mvt_unlikely (nat44_idle_too_long (batch->now, e->last, batch->timeouts[e->tclass])))
 		return false;
 	if (plain->proto != MVT_PROTO_TCP)
 		return mvt_likely (e->filter == MVT_FILTER_EI);
@@ -301,20 +315,20 @@ slow (mvt_nat44_t *nat, mvt_pkt_t *pkt, uint32_t now)
 /* Stage 3: verify and rewrite; what is no plain hit takes the slow path, in order. Exempt
  * destinations and those that lead back inside are not plain. Returns 1 for a plain hit. */
 static inline uint32_t
-stage_rewrite (mvt_nat44_t *nat, mvt_pkt_t *pkt, const nat44_slot_t *slot, unsigned dir,
-	       uint32_t now)
+stage_rewrite (mvt_nat44_t *nat, const nat44_batch_t *batch, mvt_pkt_t *pkt,
+	       const nat44_slot_t *slot, unsigned dir)
 {
 	mvt_entry_t *e = slot->entry;
 	const mvt_plain_t *plain = &slot->plain;
 
-	if (mvt_unlikely (!e || !plain_hit (nat, e, plain, dir, now) ||
+	if (mvt_unlikely (!e || !plain_hit (batch, e, plain, dir) ||
 			  (dir == MVT_IN2OUT &&
-			   mvt_policy_special (nat->policy, (uint32_t) plain->addrs))))
+			   mvt_policy_special (batch->policy, (uint32_t) plain->addrs))))
 	{
-		slow (nat, pkt, now);
+		slow (nat, pkt, batch->now);
 		return 0;
 	}
-	nat44_touch (e, now);
+	nat44_touch (e, batch->now);
 	e->packets[dir]++;
 	pkt->verdict = MVT_VERDICT_TRANSLATED;
 	mvt_rewrite_plain (pkt->l3, plain->proto, dir, dir == MVT_IN2OUT ? e->ext_addr : e->in_addr,
@@ -331,35 +345,46 @@ process (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now, bool mixed
 	{
 		AHEAD = 8
 	};
+	const nat44_batch_t batch = {
+		.index = nat->index,
+		.policy = nat->policy,
+		.directory = nat->shared->directory,
+		.pool = nat->pool,
+		.lines = mvt_pool_line (nat->pool, 0),
+		.timeouts = nat->timeouts,
+		.now = now,
+	};
 	nat44_slot_t slots[MVT_BATCH_MAX];
-	uint32_t translated[2] = { 0, 0 };
+	uint32_t translated[2] = { 0, 0 }, i, head = n < AHEAD ? n : AHEAD;
 
 #define DIRECTION (mixed ? pkts[i].dir : dir)
-	for (uint32_t i = 0; i < n && i < AHEAD; i++)
+	for (i = 0; i < head; i++)
 		__builtin_prefetch (pkts[i].l3, 1);
-	for (uint32_t i = 0; i < n; i++)
+	for (i = 0; i < n; i++)
 	{
-		__builtin_prefetch (pkts[i + AHEAD < n ? i + AHEAD : i].l3, 1);
+		if (mvt_likely (i + AHEAD < n))
+			__builtin_prefetch (pkts[i + AHEAD].l3, 1);
 		if (DIRECTION == MVT_IN2OUT)
-			stage_parse (nat, &pkts[i], &slots[i], MVT_IN2OUT);
+			stage_parse (&batch, &pkts[i], &slots[i], MVT_IN2OUT);
 		else
-			stage_parse (nat, &pkts[i], &slots[i], MVT_OUT2IN);
+			stage_parse (&batch, &pkts[i], &slots[i], MVT_OUT2IN);
 	}
-	for (uint32_t i = 0; i < n; i++)
+	for (i = 0; i < n; i++)
 	{
 		if (DIRECTION == MVT_IN2OUT)
-			stage_find (nat, &slots[i], MVT_IN2OUT);
+			stage_find (&batch, &slots[i], MVT_IN2OUT);
 		else
-			stage_find (nat, &slots[i], MVT_OUT2IN);
+			stage_find (&batch, &slots[i], MVT_OUT2IN);
 	}
-	for (uint32_t i = 0; i < n; i++)
+	for (i = 0; i < n; i++)
 	{
+		/* a hairpin turns pkt->dir, so it is not asked again afterwards */
 		if (DIRECTION == MVT_IN2OUT)
 			translated[MVT_IN2OUT] +=
-				stage_rewrite (nat, &pkts[i], &slots[i], MVT_IN2OUT, now);
+				stage_rewrite (nat, &batch, &pkts[i], &slots[i], MVT_IN2OUT);
 		else
 			translated[MVT_OUT2IN] +=
-				stage_rewrite (nat, &pkts[i], &slots[i], MVT_OUT2IN, now);
+				stage_rewrite (nat, &batch, &pkts[i], &slots[i], MVT_OUT2IN);
 	}
 #undef DIRECTION
 	nat44_add (&nat->counters.translated_in2out, translated[MVT_IN2OUT]);
