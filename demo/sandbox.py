@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import shutil
 import signal
 import struct
 import sys
@@ -73,6 +74,8 @@ def why_not() -> str | None:
     """Why this process cannot have a sandbox with TUN devices, or None when it can."""
     if os.geteuid() != 0:
         return "not root"
+    if shutil.which("ip") is None:
+        return "ip is missing: install iproute2"
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
