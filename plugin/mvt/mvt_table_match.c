@@ -277,7 +277,7 @@ static inline uint32_t
 find4_hashed (const mvt_t *t, uint32_t addr, uint32_t now, const uint32_t *hash, uint32_t n)
 {
 	uint32_t bits = t->lengths.bits[addr >> 16];
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n && bits; i++)
 	{
 		uint32_t len = longest4 (bits);
 		match4_ctx_t m = { t, addr & mvt_mask32 (len), len, now };

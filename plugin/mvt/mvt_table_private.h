@@ -176,11 +176,12 @@ mvt_mask32 (uint32_t len)
 static inline void
 mvt_key_mask (mvt_key_t *out, const mvt_key_t *key, uint32_t len, uint32_t words)
 {
-	for (uint32_t i = 0; i < words; i++)
+	uint32_t i = 0;
+	do
 	{
 		uint32_t bits = len > 64 * i ? len - 64 * i : 0;
 		out->word[i] = key->word[i] & mvt_mask64 (bits < 64 ? bits : 64);
-	}
+	} while (++i < words);
 }
 
 /* Hash of a masked key and its length, or its class in PAPER mode. The two functions agree where
