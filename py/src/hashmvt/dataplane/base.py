@@ -145,10 +145,10 @@ class Dataplane(Protocol):
         """Mark an instance draining: its blocks leave as they become free.
 
         It turns SPARE once it has no mapping, no block and no range of the home map; that is
-        seen in ``snapshot``.
+        seen in ``snapshot``. A spare instance stays so.
 
         Raises:
-            Rejected: INVALID, no such instance.
+            Rejected: INVALID, no such instance; IN_USE, it is the last active one.
 
         """
         ...
@@ -214,11 +214,13 @@ class Dataplane(Protocol):
     async def set_policy(self, policy: PolicySet, *, force: bool = False) -> None:
         """Replace the policies; ``policy.generation`` is the generation.
 
-        Addresses that vanished from the pool drain; with ``force`` their mappings end. Static
-        mappings with a port (``policy.endpoints``) are added and removed to match.
+        Addresses that vanished from the pool, or are listed as draining, take nothing new and
+        are gone when empty; with ``force`` their mappings end. Static mappings with a port
+        (``policy.endpoints``) are then added and removed to match.
 
         Raises:
-            Rejected: STALE; INVALID, EXISTS, IN_USE as the core says; nothing was changed.
+            Rejected: STALE; INVALID, EXISTS, IN_USE as the core says; nothing was changed. Also
+                when a static mapping was refused: then everything else is in force.
 
         """
         ...
@@ -227,8 +229,9 @@ class Dataplane(Protocol):
         """Add a static mapping; a dynamic mapping of that inside endpoint ends.
 
         Raises:
-            Rejected: IN_USE, somebody else has the external endpoint; NOT_FOUND, it is not in
-                the pool; INVALID, protocols differ.
+            Rejected: IN_USE, somebody else has the external endpoint; EXISTS, the inside endpoint
+                has another static mapping; NOT_FOUND, the external address is not in the pool;
+                INVALID, protocols differ. The same mapping again is a no-op.
 
         """
         ...

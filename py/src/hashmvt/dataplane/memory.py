@@ -514,6 +514,8 @@ class MemoryDataplane:
         """Mark an instance draining."""
         self._known(instance)
         if self._instances[instance].state is InstanceState.ACTIVE:
+            if len(self._in_state(InstanceState.ACTIVE)) == 1:
+                raise Rejected(ErrorCode.IN_USE, "somebody must serve")
             self._generations.once(
                 generation, lambda: self._set_state(instance, InstanceState.DRAINING)
             )
@@ -640,6 +642,8 @@ class MemoryDataplane:
         if taken and taken.inside != mapping.inside:
             raise Rejected(ErrorCode.IN_USE, f"{mapping.outside} is taken")
         if old := self._by_inside.get(mapping.inside):
+            if old.is_static:
+                raise Rejected(ErrorCode.EXISTS, f"{mapping.inside} has a static mapping")
             self._end(old, "mappings_deleted")
         owner = self._owner.get(self._block_of(mapping.outside), 0)
         self._add(

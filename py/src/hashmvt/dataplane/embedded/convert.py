@@ -99,10 +99,11 @@ def policy_to_c(policy: PolicySet) -> Description:
     for c_rule, rule in zip(c_inside, policy.inside, strict=True):
         _prefix(c_rule.inside, rule.inside)
         c_rule.policy = rule.policy
-    c_runs = ffi.new("mvt_pool_run_t[]", len(policy.runs))
-    for c_run, run in zip(c_runs, policy.runs, strict=True):
+    # an address that is not described any more drains, and is forgotten once it is empty
+    runs = [run for run in policy.runs if not run.draining]
+    c_runs = ffi.new("mvt_pool_run_t[]", len(runs))
+    for c_run, run in zip(c_runs, runs, strict=True):
         c_run.first, c_run.count, c_run.slot = int(run.first), run.count, run.slot
-        c_run.draining = run.draining
     c_exempt = ffi.new("mvt_prefix4_t[]", len(policy.exempt))
     for c_prefix, network in zip(c_exempt, policy.exempt, strict=True):
         _prefix(c_prefix, network)
@@ -115,7 +116,7 @@ def policy_to_c(policy: PolicySet) -> Description:
     desc.policies, desc.n_policies = c_policies, len(policy.policies)
     desc.slots, desc.n_slots = c_slots, len(slots)
     desc.inside, desc.n_inside = c_inside, len(policy.inside)
-    desc.runs, desc.n_runs = c_runs, len(policy.runs)
+    desc.runs, desc.n_runs = c_runs, len(runs)
     desc.exempt, desc.n_exempt = c_exempt, len(policy.exempt)
     desc.statics, desc.n_statics = c_statics, len(policy.statics)
     return Description(desc, (c_policies, c_slots, c_inside, c_runs, c_exempt, c_statics))

@@ -8,6 +8,7 @@ asyncio side gives each engine a worker thread of its own, tests and replay use 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hashmvt._ffi._mvt import ffi, lib
@@ -394,7 +395,7 @@ class Engine:
                 continue
             job = ffi.new("mvt_job_t *")
             job.op = lib.MVT_JOB_DELETE_MAPPINGS
-            convert.filter_to_c(job.filter, where)
+            convert.filter_to_c(job.filter, replace(where, statics=where.statics is True))
             result = lib.mvt_engine_job(self.handle, instance, job)
             if result != ErrorCode.NOT_FOUND:  # a spare instance has none
                 _check(result)
