@@ -205,13 +205,14 @@ typedef struct
 	uint8_t proto;	   /* MVT_PROTO_UDP or TCP */
 	uint8_t new_flows; /* measure making mappings instead of hits; ends when all flows exist */
 	uint64_t seed;
-	double clocks_per_packet; /* out: TSC clocks in mvt_nat44_process and background alone */
+	double clocks_per_packet; /* out: TSC clocks in mvt_nat44_process and background alone; the
+				     mean of all batches but the interrupted ones */
 	double seconds;		  /* out: that were timed, of the slowest instance */
 	uint64_t packets;	  /* out: of all instances */
 	uint64_t wrong;		  /* out: packets whose verdict was not TRANSLATED */
 	uint64_t memory_bytes;	  /* out: resident memory that the instances took */
 	uint32_t instances;	  /* in: threads side by side, each its own instance; 0: one */
-	uint32_t pad;
+	uint32_t interrupted;	  /* out: batches that took over four times the median */
 } mvt_bench_case_t;
 
 /* Instances of their own on packets of 46 bytes (64 on Ethernet), written outside the timed part:
