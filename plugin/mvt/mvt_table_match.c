@@ -44,7 +44,7 @@ find_wide (const mvt_t *t, const mvt_key_t *key, uint32_t now)
 	uint32_t limit = t->config.field_bits + 1;
 	for (;;)
 	{
-		mvt_key_t masked[MVT_AHEAD];
+		mvt_key_t masked[MVT_AHEAD] = { 0 };
 		uint32_t len[MVT_AHEAD], hash[MVT_AHEAD], n = 0;
 		while (n < MVT_AHEAD && (len[n] = mvt_lengths_below (bits, limit)))
 		{
@@ -284,7 +284,7 @@ find4_hashed (const mvt_t *t, uint32_t addr, uint32_t now, const uint32_t *hash,
 		uint32_t row = mvt_buckets_find (&t->buckets, hash[i], match4_equal, &m);
 		if (row != MVT_NONE)
 			return row;
-		bits ^= 1u << (len - 1);
+		bits ^= 1u << ((len - 1) & 31);
 	}
 	return bits ? find4_from (t, addr, bits, now) : find_default_route (t, now);
 }
