@@ -44,7 +44,7 @@ find_wide (const mvt_t *t, const mvt_key_t *key, uint32_t now)
 	uint32_t limit = t->config.field_bits + 1;
 	for (;;)
 	{
-		mvt_key_t masked[MVT_AHEAD] = { 0 };
+		mvt_key_t masked[MVT_AHEAD];
 		uint32_t len[MVT_AHEAD], hash[MVT_AHEAD], n = 0;
 		while (n < MVT_AHEAD && (len[n] = mvt_lengths_below (bits, limit)))
 		{

@@ -182,6 +182,8 @@ mvt_key_mask (mvt_key_t *out, const mvt_key_t *key, uint32_t len, uint32_t words
 		uint32_t bits = len > 64 * i ? len - 64 * i : 0;
 		out->word[i] = key->word[i] & mvt_mask64 (bits < 64 ? bits : 64);
 	} while (++i < words);
+	for (; i < MVT_KEY_WORDS_MAX; i++)
+		out->word[i] = 0;
 }
 
 /* Hash of a masked key and its length, or its class in PAPER mode. The two functions agree where
