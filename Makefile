@@ -16,6 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 C_SOURCES := $(shell find plugin CMakeLists.txt -name '*.[ch]' -o -name CMakeLists.txt)
 PY_META   := py/pyproject.toml py/setup.py $(wildcard py/src/hashmvt/_ffi/*.py)
+EXTRAS    := 'py[test,lint]'
 TOOLS     := 'codespell>=2.2' 'robotframework-robocop>=6'
 
 RUFF         := $(BIN)/ruff
@@ -69,13 +70,13 @@ $(INSTALLED): $(VENV_PIP) $(PY_META) $(C_SOURCES)
 
 $(DEV): $(INSTALLED) py/pyproject.toml Makefile
 	$(call step,tools for tests and lint,dev,\
-	  $(BIN)/python -m pip install -q --no-build-isolation -e 'py[test,lint]' $(TOOLS))
+	  $(BIN)/python -m pip install -q --no-build-isolation -e $(EXTRAS) $(TOOLS))
 	@touch $@
 
 build: $(INSTALLED) ## build; leaves hashmvt, hashmvt-agent and hashmvt-coord in .venv/bin
 
 c-build: $(DEP_TEST) # the C libraries and their unit tests alone, in build/release
-	@cmake -S . -B $(BUILD)/release -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@cmake -S . -B $(BUILD)/release -G Ninja >/dev/null
 	@ninja -C $(BUILD)/release -j $(JOBS)
 
 dev: $(DEP_TEST) $(DEV) # the environment of the test runner
