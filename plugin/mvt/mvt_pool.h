@@ -122,8 +122,9 @@ mvt_pool_place (const mvt_pool_t *pool, uint32_t block, uint8_t proto, uint16_t 
 	return line == 0 ? NULL : &head->lines[line + (port & head->block_mask)];
 }
 
-/* Ask for the word that mvt_pool_place reads first. */
-static inline void
+/* Ask for the word that mvt_pool_place reads first. Always inline: gcc takes a function that only
+ * prefetches for pure and drops calls to it. */
+static inline __attribute__ ((always_inline)) void
 mvt_pool_prefetch (const mvt_pool_t *pool, uint32_t block)
 {
 	__builtin_prefetch (((const mvt_pool_head_t *) (const void *) pool)->slab_line[block]);
