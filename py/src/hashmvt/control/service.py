@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
+from hashmvt.control.hashing import Hashing
 from hashmvt.dataplane.base import PAGE
 from hashmvt.dataplane.rpc import codec, methods
 from hashmvt.dataplane.rpc import dataplane_pb2 as pb
-from hashmvt.errors import DataplaneError
+from hashmvt.errors import DataplaneError, Unsupported
 from hashmvt.model import Endpoint, HomeMap, MappingFilter, Packet, StaticMapping
 from hashmvt.policy import PolicySet
 
@@ -63,10 +64,11 @@ class DataplaneService:
             (methods.MAPPING_DELETE, self._mapping_delete),
             (methods.ADVANCE, self._advance),
             (methods.INJECT, self._inject),
+            (methods.BUCKETS, self._buckets),
         )
         handlers = {
             method.name: grpc.unary_unary_rpc_method_handler(
-                _guarded(call),
+                guarded(call),
                 request_deserializer=method.request.FromString,
                 response_serializer=method.reply.SerializeToString,
             )
@@ -203,6 +205,12 @@ class DataplaneService:
         outcomes = await self._plane.inject(packets)
         return pb.InjectReply(outcomes=[codec.to_message(outcome) for outcome in outcomes])
 
+    async def _buckets(self, request: pb.BucketsRequest) -> Message:
+        if not isinstance(self._plane, Hashing):
+            raise Unsupported("this dataplane does not say in which bucket a host is")
+        hosts = [IPv4Address(host) for host in request.hosts]
+        return pb.Buckets(items=await self._plane.buckets(hosts, realm=request.realm))
+
 
 def _generation(request: Any) -> int | None:
     return request.generation if request.HasField("generation") else None
@@ -212,12 +220,12 @@ def _limit(asked: int) -> int:
     return min(asked or PAGE, methods.MAX_LIMIT)
 
 
-def _guarded(
+def guarded(
     call: Callable[[Any], Awaitable[Message]],
 ) -> Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message | None]]:
     """Turn what the dataplane raises into a status."""
 
-    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Message | None:
+    async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Message | None:
         try:
             return await call(request)
         except DataplaneError as error:
@@ -227,7 +235,7 @@ def _guarded(
             raise
         return None
 
-    return guarded
+    return answer
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: DataplaneError) -> None:

@@ -291,6 +291,11 @@ class RemoteDataplane:
         request = pb.MappingDeleteRequest(where=codec.to_message(where), generation=generation)
         return (await self._call(methods.MAPPING_DELETE, request)).count
 
+    async def buckets(self, hosts: Sequence[IPv4Address], *, realm: int = 0) -> tuple[int, ...]:
+        """Return the bucket of each host; see ``hashmvt.control.hashing``."""
+        request = pb.BucketsRequest(hosts=[int(host) for host in hosts], realm=realm)
+        return tuple((await self._call(methods.BUCKETS, request)).items)
+
     # ---- tests and tools ----
 
     async def advance(self, seconds: int) -> None:

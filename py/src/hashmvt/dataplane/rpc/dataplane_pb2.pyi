@@ -185,6 +185,120 @@ class CapabilitiesReply(_message.Message):
     rule_budget: int
     def __init__(self, kind: _Optional[str] = ..., host: _Optional[str] = ..., max_instances: _Optional[int] = ..., block_size: _Optional[int] = ..., clock: bool = ..., inject: bool = ..., endpoint_pins: bool = ..., rule_budget: _Optional[int] = ...) -> None: ...
 
+class BucketsRequest(_message.Message):
+    __slots__ = ("hosts", "realm")
+    HOSTS_FIELD_NUMBER: _ClassVar[int]
+    REALM_FIELD_NUMBER: _ClassVar[int]
+    hosts: _containers.RepeatedScalarFieldContainer[int]
+    realm: int
+    def __init__(self, hosts: _Optional[_Iterable[int]] = ..., realm: _Optional[int] = ...) -> None: ...
+
+class ScaleOutRequest(_message.Message):
+    __slots__ = ("host", "source", "target", "open_hosts")
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    OPEN_HOSTS_FIELD_NUMBER: _ClassVar[int]
+    host: str
+    source: int
+    target: int
+    open_hosts: bool
+    def __init__(self, host: _Optional[str] = ..., source: _Optional[int] = ..., target: _Optional[int] = ..., open_hosts: bool = ...) -> None: ...
+
+class ScaleInRequest(_message.Message):
+    __slots__ = ("host", "instance")
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    host: str
+    instance: int
+    def __init__(self, host: _Optional[str] = ..., instance: _Optional[int] = ...) -> None: ...
+
+class OperationReply(_message.Message):
+    __slots__ = ("operation", "step")
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    operation: str
+    step: int
+    def __init__(self, operation: _Optional[str] = ..., step: _Optional[int] = ...) -> None: ...
+
+class StepsRequest(_message.Message):
+    __slots__ = ("host", "follow")
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    host: str
+    follow: bool
+    def __init__(self, host: _Optional[str] = ..., follow: bool = ..., **kwargs) -> None: ...
+
+class Step(_message.Message):
+    __slots__ = ("number", "at", "text")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    at: float
+    text: str
+    def __init__(self, number: _Optional[int] = ..., at: _Optional[float] = ..., text: _Optional[str] = ...) -> None: ...
+
+class InstanceStatus(_message.Message):
+    __slots__ = ("id", "state", "load", "mappings", "limit", "free_blocks", "stalled_s")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
+    MAPPINGS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    FREE_BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    STALLED_S_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    state: int
+    load: float
+    mappings: int
+    limit: int
+    free_blocks: int
+    stalled_s: float
+    def __init__(self, id: _Optional[int] = ..., state: _Optional[int] = ..., load: _Optional[float] = ..., mappings: _Optional[int] = ..., limit: _Optional[int] = ..., free_blocks: _Optional[int] = ..., stalled_s: _Optional[float] = ...) -> None: ...
+
+class HostStatus(_message.Message):
+    __slots__ = ("host", "reachable", "operation", "home_version", "rules_version", "pinned_hosts", "pinned_endpoints", "closing", "heartbeat_age_s", "instances")
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    REACHABLE_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    HOME_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RULES_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PINNED_HOSTS_FIELD_NUMBER: _ClassVar[int]
+    PINNED_ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    CLOSING_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_AGE_S_FIELD_NUMBER: _ClassVar[int]
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    host: str
+    reachable: bool
+    operation: str
+    home_version: int
+    rules_version: int
+    pinned_hosts: int
+    pinned_endpoints: int
+    closing: int
+    heartbeat_age_s: float
+    instances: _containers.RepeatedCompositeFieldContainer[InstanceStatus]
+    def __init__(self, host: _Optional[str] = ..., reachable: bool = ..., operation: _Optional[str] = ..., home_version: _Optional[int] = ..., rules_version: _Optional[int] = ..., pinned_hosts: _Optional[int] = ..., pinned_endpoints: _Optional[int] = ..., closing: _Optional[int] = ..., heartbeat_age_s: _Optional[float] = ..., instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ...) -> None: ...
+
+class StatusReply(_message.Message):
+    __slots__ = ("hosts", "heartbeats", "refused")
+    class RefusedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    HOSTS_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEATS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    hosts: _containers.RepeatedCompositeFieldContainer[HostStatus]
+    heartbeats: int
+    refused: _containers.ScalarMap[str, int]
+    def __init__(self, hosts: _Optional[_Iterable[_Union[HostStatus, _Mapping]]] = ..., heartbeats: _Optional[int] = ..., refused: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
 class Prefix(_message.Message):
     __slots__ = ("address", "length")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]

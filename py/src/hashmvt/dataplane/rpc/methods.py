@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 SERVICE = "hashmvt.v1.Dataplane"
+COORDINATOR = "hashmvt.v1.Coordinator"
 CODE_KEY = "hashmvt-code"
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes: a home map of a million ranges fits."""
@@ -36,16 +37,17 @@ R = TypeVar("R", bound="Message")
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[Q, R]):
-    """One method: its name and what goes over the wire."""
+    """One method of a service: its name and what goes over the wire."""
 
     name: str
     request: type[Q]
     reply: type[R]
+    service: str = SERVICE
 
     @property
     def path(self) -> str:
         """As gRPC spells it."""
-        return f"/{SERVICE}/{self.name}"
+        return f"/{self.service}/{self.name}"
 
 
 CAPABILITIES = Method("Capabilities", pb.Empty, pb.CapabilitiesReply)
@@ -70,6 +72,12 @@ STATIC_DEL = Method("StaticDel", pb.StaticDelRequest, pb.Empty)
 MAPPING_DELETE = Method("MappingDelete", pb.MappingDeleteRequest, pb.CountReply)
 ADVANCE = Method("Advance", pb.AdvanceRequest, pb.Empty)
 INJECT = Method("Inject", pb.InjectRequest, pb.InjectReply)
+BUCKETS = Method("BucketsOf", pb.BucketsRequest, pb.Buckets)
+
+STATUS = Method("Status", pb.Empty, pb.StatusReply, COORDINATOR)
+SCALE_OUT = Method("ScaleOut", pb.ScaleOutRequest, pb.OperationReply, COORDINATOR)
+SCALE_IN = Method("ScaleIn", pb.ScaleInRequest, pb.OperationReply, COORDINATOR)
+STEPS = Method("Steps", pb.StepsRequest, pb.Step, COORDINATOR)
 
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),

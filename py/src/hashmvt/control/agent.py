@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``hashmvt-agent``: holds the dataplane of its host and serves it.
+
+The embedded engine runs in this process. The agent serves it over gRPC (`DataplaneService`), sends
+a heartbeat to the coordinator every second, and writes what instances report to the log.
+
+SIGTERM and SIGINT drain: no more calls, what is in the rings goes out, the devices are closed,
+exit 0. Mappings end with the process. SIGHUP reads the configuration again and says what changed:
+what can change while packets flow does, and a file that changes anything else is refused whole,
+with the keys that need a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from hashmvt.config import Config, DataplaneKind, changes, drained_slots, load, plan_policy
+from hashmvt.control import daemon, keyfile, wire
+from hashmvt.control.service import DataplaneService
+from hashmvt.errors import ConfigError, DataplaneError, HashMvtError
+from hashmvt.model import EventLog
+from hashmvt.names import EventType
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hashmvt.dataplane.base import Dataplane
+    from hashmvt.model import Block, Event, InstanceSnapshot, Snapshot
+
+NAME = "hashmvt-agent"
+KEY_RETRY_S = 5.0
+TIDY_POOL_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+async def open_dataplane(config: Config) -> Dataplane:
+    """Open the dataplane of this host.
+
+    Raises:
+        DataplaneError: the engine cannot start; says why.
+        StartError: this kind of dataplane is not built in.
+
+    """
+    if config.dataplane.kind is not DataplaneKind.EMBEDDED:
+        raise daemon.StartError(
+            f"dataplane.kind {config.dataplane.kind.value} is not built in: write embedded"
+        )
+    from hashmvt.dataplane.embedded import EmbeddedDataplane, engine_settings  # noqa: PLC0415
+
+    return await EmbeddedDataplane.open(engine_settings(config))
+
+
+class Agent:
+    """One run of the agent. Made by `run`."""
+
+    def __init__(self, config: Config, plane: Dataplane) -> None:
+        """Serve a dataplane as a configuration says."""
+        self.config = config
+        self._plane = plane
+        self._boot_id = secrets.randbits(64)
+
+    async def serve(self, stop: asyncio.Event, reload: asyncio.Event) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            StartError: the sockets cannot be taken.
+
+        """
+        handlers = (DataplaneService(self._plane).handler(),)
+        agent = self.config.agent
+        async with daemon.served(
+            handlers, agent.control, "an agent", listen=agent.listen, tls=agent.tls
+        ):
+            log.info("serving %s at %s", self._plane.capabilities.host, agent.control)
+            daemon.notify("READY=1")
+            async with daemon.tasks_of(
+                self._heartbeats(),
+                self._events(),
+                self._reloads(reload),
+                self._drained_addresses(),
+            ):
+                await stop.wait()
+                daemon.notify("STOPPING=1")
+                log.info("stopping: what is in the rings goes out, then the devices close")
+
+    # ---- heartbeat ----
+
+    async def _heartbeats(self) -> None:
+        key = await self._key()
+        host = self._plane.capabilities.host
+        sender = wire.Sender(host, key, self._boot_id)
+        address = self.config.coordinator.listen
+        before: Snapshot | None = None
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            failed = False
+            while True:
+                snapshot = await self._plane.snapshot()
+                beats = beats_of(before, snapshot)
+                before = snapshot
+                home = await self._plane.home()
+                try:
+                    for datagram in sender.datagrams(home, beats, now_ms=_now_ms()):
+                        sock.sendto(datagram, _split(address))
+                    failed = False
+                except OSError as error:
+                    if not failed:  # a coordinator that is away must not fill the log
+                        reason = (error.strerror or str(error)).lower()
+                        log.warning("heartbeats do not reach %s: %s", address, reason)
+                    failed = True
+                await asyncio.sleep(self.config.coordinator.heartbeat)
+
+    async def _key(self) -> bytes:
+        """The key; while there is none, the agent works and sends nothing."""
+        said = ""
+        while True:
+            try:
+                return keyfile.load_key(self.config.coordinator.key_file)
+            except ConfigError as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("no heartbeats are sent: %s", said)
+            await asyncio.sleep(KEY_RETRY_S)
+
+    # ---- events ----
+
+    async def _events(self) -> None:
+        if self.config.log.events is EventLog.OFF:
+            return
+        events = daemon.event_log(NAME, to_syslog=self.config.log.to == "syslog")
+        async for event in self._plane.events():
+            events.info("%s", describe(event))
+
+    # ---- reload ----
+
+    async def _reloads(self, reload: asyncio.Event) -> None:
+        while True:
+            await reload.wait()
+            reload.clear()
+            daemon.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                await self.reload()
+            except HashMvtError as error:
+                log.error("not reloaded: %s", error)  # noqa: TRY400 - for people, no traceback
+            daemon.notify("READY=1")
+
+    async def reload(self) -> None:
+        """Read the configuration again and put into force what may change while packets flow.
+
+        Raises:
+            ConfigError: the file is wrong; nothing was changed.
+            StartError: it changes what needs a restart; nothing was changed.
+            DataplaneError: the dataplane refused; nothing was changed.
+
+        """
+        new = load(self.config.path)
+        found = changes(self.config, new)
+        fixed = [change.key for change in found if change.needs_restart]
+        if fixed:
+            raise daemon.StartError(
+                f"{', '.join(fixed)} cannot change while the agent runs: restart it, or put back "
+                f"what was there"
+            )
+        if not found:
+            log.info("reloaded: nothing has changed")
+            return
+        if any(change.key.startswith("nat44") for change in found):
+            await self._set_policy(new)
+        self.config = new
+        for change in found:
+            log.info("reloaded: %s", change)
+
+    async def _set_policy(self, new: Config) -> None:
+        before = await self._plane.policy()
+        empty = drained_slots(before, await self._blocks_in_use())
+        policy = plan_policy(
+            new.nat44, generation=before.generation + 1, previous=before, empty=empty
+        )
+        await self._plane.set_policy(policy)
+
+    async def _drained_addresses(self) -> None:
+        """Forget pool addresses that were removed and are empty now."""
+        while True:
+            await asyncio.sleep(TIDY_POOL_S)
+            before = await self._plane.policy()
+            if not any(run.draining for run in before.runs):
+                continue
+            if drained_slots(before, await self._blocks_in_use()):
+                with contextlib.suppress(DataplaneError):  # somebody else set one: next time
+                    await self._set_policy(self.config)
+                    log.info("a removed pool address is empty now and has gone")
+
+    async def _blocks_in_use(self) -> list[Block]:
+        found: list[Block] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await self._plane.blocks(cursor)
+            found += page.items
+            cursor = page.next
+        return found
+
+
+# ---- pure parts ----
+
+
+def beats_of(before: Snapshot | None, now: Snapshot) -> tuple[wire.InstanceBeat, ...]:
+    """What a heartbeat says of each instance; load is that since the snapshot before."""
+    earlier = {one.id: one for one in before.instances} if before else {}
+    return tuple(
+        wire.InstanceBeat(
+            one.id,
+            one.state,
+            load_between(earlier.get(one.id), one),
+            one.gauges.mappings,
+            one.gauges.max_mappings,
+            one.gauges.blocks,
+            one.gauges.blocks_free,
+            one.loops,
+            one.epoch,
+        )
+        for one in now.instances
+    )
+
+
+def load_between(before: InstanceSnapshot | None, now: InstanceSnapshot) -> float:
+    """Busy cycles over all cycles; 0 without a snapshot before."""
+    if before is None:
+        return 0.0
+    total = now.cycles_total - before.cycles_total
+    busy = now.cycles_busy - before.cycles_busy
+    return min(max(busy / total, 0.0), 1.0) if total > 0 else 0.0
+
+
+def describe(event: Event) -> str:
+    """An event as a line of the log (RFC 6888 section 4: who had which ports, and when)."""
+    what = event.type.label
+    where = f"instance={event.instance} inside={event.inside}"
+    if event.type in {EventType.BLOCK_ASSIGNED, EventType.BLOCK_RELEASED}:
+        last = event.external_port + event.ports - 1
+        return f"{what} {where} external={event.external} ports={event.external_port}-{last}"
+    if event.type in {EventType.MAPPING_CREATED, EventType.MAPPING_ENDED}:
+        proto = event.proto.name.lower() if event.proto is not None else "any"
+        return (
+            f"{what} {where} port={event.inside_port} proto={proto} "
+            f"external={event.external} external_port={event.external_port}"
+        )
+    reason = event.reason.label if event.reason else "unknown"
+    return f"{what} {where} reason={reason}"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+# ---- the program ----
+
+
+async def run(path: Path) -> None:
+    """Run the agent until it is told to stop.
+
+    Raises:
+        ConfigError: the configuration is wrong; nothing was started.
+        StartError, DataplaneError: it could not start.
+
+    """
+    config = load(path)
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    daemon.clear_socket(config.agent.control, "an agent")
+    stop, reload = asyncio.Event(), asyncio.Event()
+    with daemon.signals(stop, reload):
+        plane = await open_dataplane(config)
+        try:
+            await Agent(config, plane).serve(stop, reload)
+        finally:
+            await plane.aclose()
+    log.info("stopped")
+
+
+main = daemon.command(
+    NAME,
+    "Hold the dataplane of this host and serve it to commands and to the coordinator.",
+    run,
+)
+
+
+if __name__ == "__main__":
+    main()
