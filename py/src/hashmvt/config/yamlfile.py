@@ -52,6 +52,9 @@ class Document:
         return self.lines.get(key, 1)
 
 
+_STANDARD = "tag:yaml.org,2002:"
+
+
 class _Loader(yaml.SafeLoader):
     """SafeLoader with the scalars of YAML 1.2."""
 
@@ -68,7 +71,7 @@ for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", "~nN\0"),
 ):
     _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}",
+        f"{_STANDARD}{_tag}",
         re.compile(rf"^(?:{_pattern})$"),
         [*_first.replace("\0", ""), *([""] if "\0" in _first else [])],
     )
@@ -87,6 +90,8 @@ class _Builder:
         if self._left < 0 or depth > 32:  # noqa: PLR2004
             raise YamlProblem(line, "the file is nested too deeply or too long when aliases count")
         self.lines.setdefault(key, line)
+        if not node.tag.startswith(_STANDARD):
+            raise YamlProblem(line, f"tag {node.tag!r} is not known", "remove it")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key, depth)
         if isinstance(node, yaml.SequenceNode):
@@ -109,7 +114,7 @@ class _Builder:
 
 def _scalar(node: yaml.Node) -> Value:
     text = str(node.value)
-    match node.tag.removeprefix("tag:yaml.org,2002:"):
+    match node.tag.removeprefix(_STANDARD):
         case "bool":
             return text.lower() == "true"
         case "int":
@@ -122,7 +127,7 @@ def _scalar(node: yaml.Node) -> Value:
         case "str":
             return text
         case tag:
-            raise YamlProblem(node.start_mark.line + 1, f"tag {tag!r} is not known")
+            raise YamlProblem(node.start_mark.line + 1, f"tag {tag!r} is not known", "remove it")
 
 
 def read(path: Path) -> Document:
