@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
-import pytestfrom scapy.packet import Packet
-
+import pytest
 from hashmvt.dataplane.packets import Flow, checksum, make, parse, rewrite, sound
 from hashmvt.model import Endpoint, Proto
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
+
+if TYPE_CHECKING:
+    from scapy.packet import Packet
 
 addresses = st.integers(0, 2**32 - 1).map(IPv4Address)
 ports = st.integers(0, 65535)

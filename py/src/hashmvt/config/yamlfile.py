@@ -53,6 +53,7 @@ class Document:
 
 
 _STANDARD = "tag:yaml.org,2002:"
+_CONTAINERS = (f"{_STANDARD}map", f"{_STANDARD}seq")
 
 
 class _Loader(yaml.SafeLoader):
@@ -90,7 +91,7 @@ class _Builder:
         if self._left < 0 or depth > 32:  # noqa: PLR2004
             raise YamlProblem(line, "the file is nested too deeply or too long when aliases count")
         self.lines.setdefault(key, line)
-        if not node.tag.startswith(_STANDARD):
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _CONTAINERS:
             raise YamlProblem(line, f"tag {node.tag!r} is not known", "remove it")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key, depth)
