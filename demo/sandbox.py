@@ -64,9 +64,14 @@ def _enter() -> None:
     """Become the first process of the sandbox."""
     die_with_parent()
     os.setsid()
-    _unshare(_OWN)
-    _check(_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount /")
+    _own_mounts()
     _mount("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+
+def _own_mounts() -> None:
+    """Namespaces of our own; nothing that is mounted from here on is seen outside."""
+    _unshare(_OWN)
+    _check(_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount / (a chroot?)")
     _mount("tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=755")
 
 
@@ -81,7 +86,8 @@ def why_not() -> str | None:
     if child == 0:
         os.close(read)
         try:
-            _unshare(CLONE_NEWPID | _OWN)
+            _unshare(CLONE_NEWPID)
+            _own_mounts()
             with open("/dev/net/tun", "r+b", buffering=0) as tun:  # noqa: PTH123
                 request = struct.pack("16sH22x", b"probe", IFF_TUN | IFF_NO_PI)
                 fcntl.ioctl(tun, TUNSETIFF, request)
