@@ -9,7 +9,6 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -27,7 +26,16 @@ if TYPE_CHECKING:
     from hashmvt.model import Snapshot
 
 _HIGH, _FULL = 0.6, 0.8
-_BAR = 10
+_TITLES = (
+    "load",
+    "out/s",
+    "in/s",
+    "new/s",
+    "drop/s",
+    "mappings",
+    "full",
+    "free",
+)
 
 
 @click.command("top", context_settings={"help_option_names": ["-h", "--help"]})
@@ -77,12 +85,11 @@ def command(
 def view(before: Snapshot, after: Snapshot, host: str) -> RenderableType:
     """Return what happened between two snapshots, for a terminal."""
     rates = between(before, after)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
-    table.add_column("instance")
-    table.add_column("state")
-    table.add_column("load")
-    for title in ("out/s", "in/s", "new/s", "drop/s", "mappings", "full", "hosts", "free"):
-        table.add_column(title, justify="right")
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    for title in ("instance", "state"):
+        table.add_column(title, no_wrap=True)
+    for title in _TITLES:
+        table.add_column(title, justify="right", no_wrap=True)
     spare = 0
     for one in after.instances:
         if one.state is InstanceState.SPARE and not one.gauges.blocks:
@@ -94,14 +101,13 @@ def view(before: Snapshot, after: Snapshot, host: str) -> RenderableType:
         table.add_row(
             f"{host}/{one.id}",
             one.state.name.lower(),
-            _bar(rate.load),
+            _load(rate.load),
             number(rate.in2out),
             number(rate.out2in),
             number(rate.created),
             Text(number(rate.dropped), style="red" if rate.dropped else ""),
             number(gauges.mappings),
             percent(full),
-            number(gauges.hosts),
             number(gauges.blocks_free),
         )
     every = rates.values()
@@ -118,9 +124,8 @@ def view(before: Snapshot, after: Snapshot, host: str) -> RenderableType:
     )
 
 
-def _bar(load: float | None) -> Text:
+def _load(load: float | None) -> Text:
     if load is None:
         return Text("-")
     style = "green" if load < _HIGH else "yellow" if load < _FULL else "red"
-    filled = round(load * _BAR)
-    return Text.assemble(("#" * filled, style), "." * (_BAR - filled), f" {percent(load):>4}")
+    return Text(percent(load), style=style)

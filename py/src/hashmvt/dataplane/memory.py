@@ -133,9 +133,8 @@ class MemoryDataplane:
         """Give new addresses' blocks to the active instances, in turn."""
         active = self._in_state(InstanceState.ACTIVE)
         for addr in self._pool():
-            blocks = range(self._first_block, _PORTS // self._block_size)
-            for n, block in enumerate(blocks):
-                self._owner.setdefault((addr, block), active[n % len(active)])
+            for block in range(_PORTS // self._block_size):
+                self._owner.setdefault((addr, block), active[block % len(active)])
 
     def _in_state(self, state: InstanceState) -> list[int]:
         return [i for i, one in enumerate(self._instances) if one.state is state]
@@ -166,7 +165,9 @@ class MemoryDataplane:
             del self._owner[block]
         active = self._in_state(InstanceState.ACTIVE)
         for instance in self._in_state(InstanceState.DRAINING):
-            for n, block in enumerate(self._free_blocks(instance) if active else []):
+            used = {self._block_of(endpoint) for endpoint in self._by_external}
+            mine = [b for b, owner in self._owner.items() if owner == instance and b not in used]
+            for n, block in enumerate(mine if active else []):
                 self._owner[block] = active[n % len(active)]
             busy = instance in self._owner.values() or instance in _named(self._home)
             if not busy and all(m.instance != instance for m in self._by_inside.values()):
@@ -231,7 +232,7 @@ class MemoryDataplane:
             usable = usable[turn:] + usable[:turn]
         for addr in usable:
             for block_addr, block in [b for b, o in self._owner.items() if o == home]:
-                if block_addr != addr:
+                if block_addr != addr or block < self._first_block:
                     continue
                 first = block * self._block_size
                 for port in range(max(first, 1), first + self._block_size):

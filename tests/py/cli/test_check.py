@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``hashmvt check``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.py.cli.conftest import Result
+
+
+def test_a_right_file_is_summed_up(hashmvt: Callable[..., Result], config: Path) -> None:
+    result = hashmvt("check", config)
+    assert result.code == 0
+    assert result.err == ""
+    for part in (
+        f"{config}: fine",
+        "4 addresses: 198.51.100.0-198.51.100.3",
+        "1024-65535, 64,512 usable per address",
+        "4,032 of 64 ports",
+        "258k mappings per protocol by the pool, 4.19M by max_mappings",
+        "1 at the start, 4 at most",
+    ):
+        assert part in result.out
+
+
+def test_every_mistake_is_a_line(hashmvt: Callable[..., Result], config: Path) -> None:
+    config.write_text(config.read_text() + "  block_size: 3\n  tiemouts: {}\n")
+    result = hashmvt("check", config)
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err.splitlines() == [
+        f"{config}:4: block_size 3 is no power of two; write 2 or 4",
+        f"{config}:5: unknown key 'tiemouts' in nat44; write 'timeouts'",
+    ]
+
+
+def test_warnings_do_not_fail(hashmvt: Callable[..., Result], config: Path) -> None:
+    config.write_text(config.read_text() + "  timeouts: {udp: 30}\n")
+    result = hashmvt("check", config)
+    assert result.code == 0
+    assert result.err == (
+        f"{config}:4: nat44.timeouts.udp: 30 s is below 120 s; "
+        f"RFC 4787 REQ-5 asks for at least 120 (warning)\n"
+    )
+
+
+def test_json(hashmvt: Callable[..., Result], config: Path) -> None:
+    found = hashmvt("check", config, "--json").json
+    assert found["ok"] is True
+    assert found["problems"] == found["warnings"] == []
+    assert found["summary"]["addresses"] == 4
+    assert found["summary"]["capacity"] == 4 * 64512
+    config.write_text("nat44: 5\n")
+    result = hashmvt("check", config, "--json")
+    assert result.code == 2
+    assert result.json["ok"] is False
+    assert result.json["problems"] == [
+        {"file": str(config), "line": 1, "reason": "nat44 must be a map, not 5", "remedy": ""}
+    ]
