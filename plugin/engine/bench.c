@@ -11,18 +11,18 @@
 #include <string.h>
 #include <time.h>
 
-#define INTERRUPTED	4u /* times the median of a batch */
-#define HOSTS_MAX	65536u
-#define SLOT		64u /* bytes of a packet in memory */
-#define PACKET		46u /* 64 on Ethernet, without its header and checksum */
-#define RING		4u  /* batches that the packets' memory cycles through */
-#define REMOTE		0xcb007101u /* 203.0.113.1 */
-#define REMOTE_PORT	443u
-#define INSIDE		0x0a000000u
-#define INSIDE_LEN	14u /* of each instance: 64 of them are a /8 */
-#define POOL		0xc6120000u /* 198.18.0.0/15, for benchmarks (RFC 2544) */
-#define POOL_MAX	131072u
-#define FLOWS_PER_ADDR	32768u /* half of what an address holds */
+#define INTERRUPTED    4u /* times the median of a batch */
+#define HOSTS_MAX      65536u
+#define SLOT	       64u	   /* bytes of a packet in memory */
+#define PACKET	       46u	   /* 64 on Ethernet, without its header and checksum */
+#define RING	       4u	   /* batches that the packets' memory cycles through */
+#define REMOTE	       0xcb007101u /* 203.0.113.1 */
+#define REMOTE_PORT    443u
+#define INSIDE	       0x0a000000u
+#define INSIDE_LEN     14u	   /* of each instance: 64 of them are a /8 */
+#define POOL	       0xc6120000u /* 198.18.0.0/15, for benchmarks (RFC 2544) */
+#define POOL_MAX       131072u
+#define FLOWS_PER_ADDR 32768u /* half of what an address holds */
 
 typedef struct
 {
@@ -100,7 +100,8 @@ make_key (const bench_t *b, uint32_t flow, flow_key_t *key)
 }
 
 static void
-batch_packet (bench_t *b, uint32_t batch, uint32_t i, const flow_key_t *key, unsigned dir, uint8_t flags)
+batch_packet (bench_t *b, uint32_t batch, uint32_t i, const flow_key_t *key, unsigned dir,
+	      uint8_t flags)
 {
 	uint8_t *p = b->packets + ((size_t) (batch % RING) * MVT_BATCH_MAX + i) * SLOT;
 
@@ -220,9 +221,9 @@ measure (bench_t *b)
 				make_key (b, flow++, &key);
 			else
 			{
-				key = b->keys[c->random_order ?
-						      mvt_random_below (&b->random, c->flows) :
-						      flow];
+				key = b->keys[c->random_order
+						      ? mvt_random_below (&b->random, c->flows)
+						      : flow];
 				flow = flow + 1 == c->flows ? 0 : flow + 1;
 			}
 			batch_packet (b, batch, i, &key, c->new_flows ? MVT_IN2OUT : c->direction,
@@ -309,9 +310,9 @@ static mvt_err_t
 share (const mvt_engine_config_t *config, mvt_shared_t *shared, arena_t *arena, uint32_t n,
        uint32_t n_slots, uint64_t *random)
 {
-	mvt_policy_t policy = config->policy && config->policy->n_policies ?
-				      config->policy->policies[0] :
-				      default_policy ();
+	mvt_policy_t policy = config->policy && config->policy->n_policies
+				      ? config->policy->policies[0]
+				      : default_policy ();
 	uint32_t all = n * n_slots, *slots = malloc (all * sizeof *slots);
 	mvt_pool_run_t run = { .first = POOL, .count = all };
 	mvt_policy_rule_t inside = { .inside = { .addr = INSIDE, .len = 8 } };
@@ -336,10 +337,11 @@ share (const mvt_engine_config_t *config, mvt_shared_t *shared, arena_t *arena, 
 	policy.slots_first = 0;
 	policy.n_slots = all;
 	for (uint32_t i = 0; i < n; i++)
-		ranges[i + 1] = (mvt_home_range_t){ .prefix = { .addr = INSIDE | i << (32 - INSIDE_LEN),
-								.len = INSIDE_LEN },
-						    .instance = (uint16_t) i,
-						    .table = MVT_NONE };
+		ranges[i + 1] =
+			(mvt_home_range_t){ .prefix = { .addr = INSIDE | i << (32 - INSIDE_LEN),
+							.len = INSIDE_LEN },
+					    .instance = (uint16_t) i,
+					    .table = MVT_NONE };
 	for (unsigned i = 0; i < 4; i++)
 		desc.secret[i] = home.secret[i] = engine_mix (random);
 	home.bucket_key = engine_mix (random);
@@ -366,7 +368,8 @@ run_all (bench_t *b, uint32_t n, mvt_bench_case_t *c)
 	for (uint32_t i = 0; i < n; i++)
 	{
 		b[i].barrier = &barrier;
-		/* n is small and memory is there: a failure would leave the others at the barrier */
+		/* n is small and memory is there: a failure would leave the others at the barrier
+		 */
 		while (pthread_create (&b[i].thread, NULL, bench_main, &b[i]) != 0)
 			sched_yield ();
 	}

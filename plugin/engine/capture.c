@@ -123,7 +123,8 @@ record_len (FILE *file, uint64_t offset, bool pcapng, bool *swapped)
 	uint32_t len;
 
 	if (!pcapng)
-		return read_at (file, offset, head, 16) ? 16 + (uint64_t) word (head + 8, *swapped) : 0;
+		return read_at (file, offset, head, 16) ? 16 + (uint64_t) word (head + 8, *swapped)
+							: 0;
 	if (!read_at (file, offset, head, 12))
 		return 0;
 	if (word (head, false) == PCAPNG_MAGIC) /* a section: byte order begins anew */
@@ -147,8 +148,8 @@ capture_cut (const char *path, uint64_t from, uint64_t *offset)
 	{
 		size = (uint64_t) st.st_size;
 		pcapng = word (head, false) == PCAPNG_MAGIC;
-		swapped = pcapng ? word (head + 8, false) != PCAPNG_ORDER :
-				   head[0] == 0xa1; /* big-endian a1b2c3d4, read on a little one */
+		swapped = pcapng ? word (head + 8, false) != PCAPNG_ORDER
+				 : head[0] == 0xa1; /* big-endian a1b2c3d4, read on a little one */
 		while (at < size && !cut)
 		{
 			uint64_t len = record_len (file, at, pcapng, &swapped);

@@ -103,8 +103,8 @@ control_deal (mvt_engine_t *engine, uint32_t first_slot, uint32_t n_slots, uint1
 			for (uint32_t b = 0, k = 0; b < per_slot; k += is_usable[b++])
 			{
 				uint32_t block = slot * per_slot + b;
-				uint32_t run = usable ? (uint32_t) ((uint64_t) k * n_active / usable) :
-							0;
+				uint32_t run =
+					usable ? (uint32_t) ((uint64_t) k * n_active / usable) : 0;
 				/* where addresses are few, not always the first gets one more */
 				if ((run + slot) % n_active == a &&
 				    (mvt_directory_owner (dir, block) == from))
@@ -229,7 +229,8 @@ control_retire (mvt_engine_t *engine, uint32_t id)
 		slot = mvt_policy_slot_of (policy, s->ext.addr, NULL);
 		if (slot == MVT_NONE)
 			continue;
-		s->instance = mvt_directory_owner (dir, mvt_directory_block (dir, slot, s->ext.port));
+		s->instance =
+			mvt_directory_owner (dir, mvt_directory_block (dir, slot, s->ext.port));
 		if (s->instance < engine->n)
 			mail_job (engine, s->instance, &job);
 	}
@@ -294,7 +295,9 @@ take_all (mvt_engine_t *engine, uint32_t id, mvt_nat44_t *nat)
 			blocks[n++] = b;
 		if (n == ENGINE_GIVE || (n && b == all - 1))
 		{
-			mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS, .n = n, .out.blocks = blocks };
+			mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS,
+					   .n = n,
+					   .out.blocks = blocks };
 			do
 				err = mvt_nat44_job (nat, &take, engine_tick (engine));
 			while (err == MVT_ERR_AGAIN);
@@ -369,8 +372,7 @@ static uint16_t
 owner_of (mvt_engine_t *engine, const mvt_endpoint_t *ext)
 {
 	const mvt_directory_t *dir = engine->shared.directory;
-	uint32_t slot =
-		mvt_policy_slot_of (atomic_load (&engine->shared.policy), ext->addr, NULL);
+	uint32_t slot = mvt_policy_slot_of (atomic_load (&engine->shared.policy), ext->addr, NULL);
 
 	if (slot == MVT_NONE)
 		return MVT_NO_INSTANCE;
@@ -473,8 +475,8 @@ mvt_engine_job (mvt_engine_t *engine, uint32_t instance, mvt_job_t *job)
 	case MVT_JOB_STATIC_ADD:
 	case MVT_JOB_STATIC_DEL:
 		pthread_mutex_lock (&engine->control);
-		result = job->op == MVT_JOB_STATIC_ADD ? static_add (engine, job) :
-							 static_del (engine, job);
+		result = job->op == MVT_JOB_STATIC_ADD ? static_add (engine, job)
+						       : static_del (engine, job);
 		job->result = (mvt_err_t) result;
 		pthread_mutex_unlock (&engine->control);
 		return result;
@@ -564,8 +566,8 @@ mvt_engine_bucket_table (mvt_engine_t *engine, uint16_t *table)
 		{
 			uint32_t t = desc->ranges[i].table;
 			for (uint32_t b = 0; b < MVT_HOME_BUCKETS; b++)
-				table[b] = t == MVT_NONE ? desc->ranges[i].instance :
-							   desc->tables[t * MVT_HOME_BUCKETS + b];
+				table[b] = t == MVT_NONE ? desc->ranges[i].instance
+							 : desc->tables[t * MVT_HOME_BUCKETS + b];
 			result = MVT_OK;
 		}
 	pthread_mutex_unlock (&engine->control);

@@ -15,17 +15,17 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define READ_QUOTA   64u /* packets per side and turn */
-#define SLEEP_MS     500
-#define NO_BUFFER_US 200
-#define OVERFLOW     65536u
+#define READ_QUOTA 64u /* packets per side and turn */
+#define SLEEP_MS   500
+#define PAUSE_US   200
+#define OVERFLOW   65536u
 
 /* Packets of a turn, sorted by instance. */
 typedef struct
 {
 	buffer_t *buffer[MVT_HOME_INSTANCES][2 * READ_QUOTA];
 	uint32_t n[MVT_HOME_INSTANCES];
-	uint64_t some; /* instances with n > 0 */
+	uint64_t some;		    /* instances with n > 0 */
 	uint8_t overflow[OVERFLOW]; /* what a packet has beyond its buffer */
 } stage_t;
 
@@ -35,9 +35,10 @@ static void
 recycle (mvt_engine_t *engine)
 {
 	for (uint32_t i = 0; i <= engine->n; i++)
-		engine->n_free_buffers += ring_dequeue (
-			engine->give_back[i], (void **) &engine->free_buffers[engine->n_free_buffers],
-			engine->n_buffers - engine->n_free_buffers);
+		engine->n_free_buffers +=
+			ring_dequeue (engine->give_back[i],
+				      (void **) &engine->free_buffers[engine->n_free_buffers],
+				      engine->n_buffers - engine->n_free_buffers);
 	if (mvt_likely (!atomic_load_explicit (&engine->injecting, memory_order_relaxed)))
 		return;
 	/* the injector copies into buffers of ours */
@@ -110,7 +111,9 @@ read_side (mvt_engine_t *engine, stage_t *s, unsigned dir)
 			{
 				count_add (&side->errors, 1);
 				/* down for now, or gone for good */
-				if (errno != EIO && errno != ENETDOWN)
+				if (errno == EIO || errno == ENETDOWN)
+					usleep (PAUSE_US);
+				else
 					give_up (engine, side, errno);
 			}
 			break;
@@ -176,7 +179,7 @@ sleep_until_packets (mvt_engine_t *engine)
 	if (engine->n_free_buffers == 0)
 	{
 		count_add (&engine->no_buffer, 1);
-		usleep (NO_BUFFER_US);
+		usleep (PAUSE_US);
 		return;
 	}
 	park_announce (&engine->dispatch_park);
@@ -234,8 +237,8 @@ dispatch_prepare (mvt_engine_t *engine, char *err)
 	    epoll_ctl (engine->dispatch_epoll, EPOLL_CTL_ADD, engine->dispatch_event, &event))
 		goto failed;
 	for (unsigned dir = 0; dir < 2; dir++)
-		if (engine->side[dir].fd >= 0 && epoll_ctl (engine->dispatch_epoll, EPOLL_CTL_ADD,
-							    engine->side[dir].fd, &event))
+		if (engine->side[dir].fd >= 0 &&
+		    epoll_ctl (engine->dispatch_epoll, EPOLL_CTL_ADD, engine->side[dir].fd, &event))
 			goto failed;
 	return true;
 failed:

@@ -3,24 +3,18 @@
 #include "engine_private.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
 #if defined(__x86_64__)
 #include <x86intrin.h>
 #endif
 
-#define ROOM_MIN      2048u
-#define ROOM_MEMORY   10240u /* without devices: jumbo frames fit */
-#define STOP_WAIT_US  1000000u
-#define SPIN_MANY     2000u /* looks at the rings before sleeping, with CPUs to spare */
-#define SPIN_FEW      20u
-#define STACK_SIZE    (512u << 10)
+#define ROOM_MIN    2048u
+#define ROOM_MEMORY 10240u /* without devices: jumbo frames fit */
 
 enum
 {
@@ -39,6 +33,8 @@ engine_error (char *err, const char *format, ...)
 	if (!err)
 		return;
 	va_start (args, format);
+	/* clang-tidy 15 forgets va_start from its second file on */
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
 	vsnprintf (err, MVT_ENGINE_ERR_LEN, format, args);
 	va_end (args);
 }
@@ -93,9 +89,8 @@ derive (const mvt_engine_t *engine, uint64_t domain, uint64_t out[4])
 	}
 }
 
-/* The CPU that instance i is to run on; -1: any. */
-static int
-cpu_of (uint32_t i)
+int
+engine_cpu_of (uint32_t i)
 {
 	cpu_set_t set;
 	uint32_t n;
@@ -134,7 +129,8 @@ engine_nat_new (mvt_engine_t *engine, uint32_t id, mvt_err_t *error)
 	uint64_t reserved = engine->arena.reserved;
 
 	for (uint32_t i = 0; i < engine->n; i++)
-		reserved += engine->instance[i].arena.reserved - (i == id ? instance->arena.reserved : 0);
+		reserved += engine->instance[i].arena.reserved -
+			    (i == id ? instance->arena.reserved : 0);
 	instance->arena.budget =
 		engine->arena.budget > reserved ? engine->arena.budget - reserved : 0;
 	derive (engine, DOMAIN_NAT + id + (uint64_t) instance->seed_count++ * MVT_HOME_INSTANCES,
@@ -202,9 +198,9 @@ take_config (mvt_engine_t *engine, const mvt_engine_config_t *c)
 	if (engine->fragment_held > 4096)
 		engine->fragment_held = 4096;
 	for (uint32_t port = 0; port < 65536; port += 64)
-		engine->allocatable[port / 64] = c->allocatable ? c->allocatable[port / 64] :
-						 port < 1024	? 0 :
-								  UINT64_MAX;
+		engine->allocatable[port / 64] = c->allocatable ? c->allocatable[port / 64]
+						 : port < 1024	? 0
+								: UINT64_MAX;
 	memcpy (engine->seed, c->seed, sizeof engine->seed);
 	if (!(c->seed[0] | c->seed[1] | c->seed[2] | c->seed[3]))
 		return getrandom (engine->seed, sizeof engine->seed, 0) == sizeof engine->seed;
@@ -215,7 +211,7 @@ static bool
 make_rings (mvt_engine_t *engine)
 {
 	uint32_t n = engine->n, all = ENGINE_MAIL;
-	size_t pointers = ((size_t) n * (n + 3) + 1) * sizeof (ring_t *);
+	size_t pointers = ((size_t) n * (n + 3) + 1) * sizeof (void *);
 	size_t size;
 	uint8_t *at;
 	ring_t **p;
@@ -233,9 +229,9 @@ make_rings (mvt_engine_t *engine)
 		return false;
 	p = (ring_t **) (void *) at;
 	at += pointers;
-#define RINGS(field, count, capacity)                                                             \
-	engine->field = p;                                                                        \
-	for (uint32_t i = 0; i < (count); i++, at += ring_footprint (capacity))                   \
+#define RINGS(field, count, capacity)                                           \
+	engine->field = p;                                                      \
+	for (uint32_t i = 0; i < (count); i++, at += ring_footprint (capacity)) \
 		*p++ = ring_format (at, capacity);
 	RINGS (to_instance, n, ENGINE_RING)
 	RINGS (handoff, n * n, ENGINE_HANDOFF)
@@ -258,12 +254,13 @@ make_buffers (mvt_engine_t *engine, uint32_t mtu)
 	engine->buffer_room = engine->buffer_stride - (uint32_t) offsetof (buffer_t, data);
 	engine->buffers_size = (size_t) engine->n_buffers * engine->buffer_stride;
 	engine->buffers = mvt_mem_alloc (&engine->arena.mem, engine->buffers_size, MVT_CACHE_LINE);
-	engine->free_buffers = calloc (engine->n_buffers, sizeof *engine->free_buffers);
+	engine->free_buffers = calloc (engine->n_buffers, sizeof (void *));
 	if (!engine->buffers || !engine->free_buffers)
 		return false;
 	for (uint32_t i = engine->n_buffers; i-- > 0;)
 		engine->free_buffers[engine->n_free_buffers++] =
-			(buffer_t *) (void *) (engine->buffers + (size_t) i * engine->buffer_stride);
+			(buffer_t *) (void *) (engine->buffers +
+					       (size_t) i * engine->buffer_stride);
 	while (ring_count_any (engine->inject_free) < ENGINE_INJECT &&
 	       ring_put (engine->inject_free, engine->free_buffers[engine->n_free_buffers - 1]))
 	{
@@ -319,7 +316,9 @@ make_tables (mvt_engine_t *engine)
 		atomic_store (&instance->epoch, 1);
 		pthread_mutex_init (&instance->mail.post, NULL);
 		arena_init (&instance->arena,
-			    engine->config.pin_threads ? memory_node_of_cpu (cpu_of (i)) : -1, 0);
+			    engine->config.pin_threads ? memory_node_of_cpu (engine_cpu_of (i))
+						       : -1,
+			    0);
 		if (!make_mailbox (&instance->mail))
 			return false;
 	}
@@ -382,7 +381,8 @@ make_instances (mvt_engine_t *engine, char *err)
 		}
 		if (error)
 		{
-			engine_error (err, "instance %u cannot be made: %s", i, mvt_err_text (error));
+			engine_error (err, "instance %u cannot be made: %s", i,
+				      mvt_err_text (error));
 			return error;
 		}
 		atomic_store (&engine->instance[i].state, MVT_INSTANCE_ACTIVE);
@@ -482,161 +482,4 @@ mvt_engine_free (mvt_engine_t *engine)
 	pthread_mutex_destroy (&engine->collect_lock);
 	pthread_rwlock_destroy (&engine->life);
 	free (engine);
-}
-
-/* ---- threads ---- */
-
-static bool
-spawn (pthread_t *thread, void *(*main) (void *), void *arg, const char *name, int cpu)
-{
-	pthread_attr_t attr;
-	cpu_set_t set;
-	bool good;
-
-	pthread_attr_init (&attr);
-	pthread_attr_setstacksize (&attr, STACK_SIZE);
-	if (cpu >= 0)
-	{
-		CPU_ZERO (&set);
-		CPU_SET ((size_t) cpu, &set);
-		pthread_attr_setaffinity_np (&attr, sizeof set, &set);
-	}
-	good = pthread_create (thread, &attr, main, arg) == 0;
-	pthread_attr_destroy (&attr);
-	if (good)
-		pthread_setname_np (*thread, name); /* one that is too long is left out */
-	return good;
-}
-
-static bool
-quiet (mvt_engine_t *engine)
-{
-	for (uint32_t i = 0; i < engine->n * engine->n; i++)
-		if (ring_count_any (engine->handoff[i]))
-			return false;
-	for (uint32_t i = 0; i < engine->n; i++)
-		if (ring_count_any (engine->to_instance[i]))
-			return false;
-	return true;
-}
-
-static void
-join_instances (mvt_engine_t *engine, uint32_t n)
-{
-	atomic_store (&engine->quit, 1);
-	for (uint32_t i = 0; i < n; i++)
-		park_wake (&engine->instance[i].park);
-	for (uint32_t i = 0; i < n; i++)
-		pthread_join (engine->instance[i].thread, NULL);
-}
-
-int
-mvt_engine_start (mvt_engine_t *engine)
-{
-	sigset_t all, old;
-	uint32_t i = 0;
-	char name[32];
-	bool good = true;
-
-	if (engine->stepped)
-		return MVT_ERR_UNSUPPORTED;
-	pthread_mutex_lock (&engine->control);
-	if (engine->running)
-	{
-		pthread_mutex_unlock (&engine->control);
-		return 0;
-	}
-	pthread_rwlock_wrlock (&engine->life);
-	atomic_store (&engine->quit, 0);
-	atomic_store (&engine->stop_reading, 0);
-	atomic_store (&engine->house_quit, 0);
-	engine->spin = sysconf (_SC_NPROCESSORS_ONLN) > (long) engine->n + 1 ? SPIN_MANY : SPIN_FEW;
-	/* signals are for the threads of the host */
-	sigfillset (&all);
-	pthread_sigmask (SIG_SETMASK, &all, &old);
-	for (; good && i < engine->n; i += good)
-	{
-		snprintf (name, sizeof name, "hmvt-inst-%u", i);
-		good = spawn (&engine->instance[i].thread, instance_main, &engine->instance[i], name,
-			      engine->config.pin_threads ? cpu_of (i) : -1);
-	}
-	if (good && !spawn (&engine->dispatcher, dispatch_main, engine, "hmvt-dispatch", -1))
-		good = false;
-	else if (good && !spawn (&engine->housekeeper, house_main, engine, "hmvt-house", -1))
-	{
-		atomic_store (&engine->stop_reading, 1);
-		dispatch_wake (engine);
-		pthread_join (engine->dispatcher, NULL);
-		good = false;
-	}
-	pthread_sigmask (SIG_SETMASK, &old, NULL);
-	if (!good)
-		join_instances (engine, i);
-	engine->running = good;
-	pthread_rwlock_unlock (&engine->life);
-	pthread_mutex_unlock (&engine->control);
-	return good ? 0 : MVT_ERR_NO_MEMORY;
-}
-
-void
-mvt_engine_stop (mvt_engine_t *engine)
-{
-	if (!engine->running)
-		return;
-	/* the housekeeper goes first: it takes `control` and may wait for the other threads */
-	atomic_store (&engine->house_quit, 1);
-	park_wake (&engine->house_park);
-	pthread_join (engine->housekeeper, NULL);
-
-	pthread_mutex_lock (&engine->control);
-	pthread_rwlock_wrlock (&engine->life);
-	atomic_store (&engine->stop_reading, 1);
-	dispatch_wake (engine);
-	pthread_join (engine->dispatcher, NULL);
-	for (uint32_t waited = 0; !quiet (engine) && waited < STOP_WAIT_US; waited += 1000)
-		usleep (1000);
-	join_instances (engine, engine->n);
-	engine->running = false;
-	pthread_rwlock_unlock (&engine->life);
-	pthread_mutex_unlock (&engine->control);
-}
-
-/* ---- time ---- */
-
-uint32_t
-mvt_engine_now (mvt_engine_t *engine)
-{
-	return engine_tick (engine);
-}
-
-int
-mvt_engine_advance (mvt_engine_t *engine, uint32_t seconds)
-{
-	pthread_mutex_lock (&engine->control);
-	atomic_store (&engine->tick_offset, atomic_load (&engine->tick_offset) + seconds);
-	if (engine->stepped)
-		stepped_background (engine, true);
-	else
-		mail_sync (engine);
-	pthread_mutex_unlock (&engine->control);
-	return 0;
-}
-
-int
-mvt_engine_set_tick (mvt_engine_t *engine, uint32_t tick)
-{
-	int result = MVT_OK;
-
-	if (!engine->stepped)
-		return MVT_ERR_UNSUPPORTED;
-	pthread_mutex_lock (&engine->control);
-	if (tick < engine_tick (engine))
-		result = MVT_ERR_INVALID;
-	else if (tick > engine_tick (engine))
-	{
-		atomic_store (&engine->tick_offset, tick);
-		stepped_background (engine, false);
-	}
-	pthread_mutex_unlock (&engine->control);
-	return result;
 }

@@ -10,9 +10,16 @@
  * nothing is left to do, in a fixed order, so that the same input gives the same output byte for
  * byte. Replay of captures, tests and models use it.
  *
- * Control functions may be called from any one control thread at a time, in both modes; they
- * travel as jobs through the instances' mailboxes and return when done. Errors: a negative
- * mvt_err_t; creation also writes one sentence for people into err.
+ * Which thread may call what. Creation, start, stop and free: one thread, nothing else at the same
+ * time. Packets in memory: one thread steps, or one injects and one collects. Everything else: any
+ * thread, at any time in between; calls that change the engine wait for each other, and travel as
+ * jobs through the instances' mailboxes while threads run. Return values: 0 or more is success,
+ * negative is a mvt_err_t and nothing was changed; functions with an err also write one sentence
+ * for people into it (MVT_ENGINE_ERR_LEN bytes, may not be NULL). Pointers that are passed in are
+ * the caller's and are not kept, except where said.
+ *
+ * Nothing that the network sends allocates memory or ends a thread. Every packet that comes in
+ * leaves, is counted as dropped under its reason, or is counted where a queue was full.
  */
 #ifndef MVT_ENGINE_H
 #define MVT_ENGINE_H
@@ -29,64 +36,75 @@ typedef struct
 	uint32_t instances_max;	    /* 1..64 */
 	uint32_t max_mappings;	    /* per instance */
 	uint32_t max_sessions, max_hosts; /* 0: the core's default */
-	uint32_t block_size;	    /* power of two */
-	uint32_t max_slots;	    /* addresses the pool may ever hold */
-	uint32_t fragment_timeout;
-	uint32_t hold_seconds, hold_share_1024;
-	uint8_t by_host, log;
-	uint8_t stepped;	    /* 1: no threads, the clock is the caller's */
-	uint8_t truncated_ok;	    /* captures */
-	uint8_t low_water_percent;  /* refill below this share of free blocks; 0: 10 */
-	uint8_t pin_threads;	    /* 1: instance i on the i-th allowed CPU */
-	const uint64_t *allocatable; /* [1024] bitmap of ports */
-	const mvt_policy_desc_t *policy;
-	uint64_t seed[4];	    /* all zero: real entropy is taken */
-	const char *tun_inside;	    /* threaded: device names; NULL: no device (inject only) */
+	uint32_t block_size;		  /* power of two */
+	uint32_t max_slots;	   /* slots of pool addresses are below; 0: twice the policy's */
+	uint32_t fragment_timeout; /* seconds; 0: 2 */
+	uint32_t hold_seconds, hold_share_1024; /* as in mvt_nat44_config_t */
+	uint8_t by_host, log;			/* the same */
+	uint8_t stepped;			/* 1: no threads, the clock is the caller's */
+	uint8_t truncated_ok;			/* stepped: MVT_PKT_TRUNCATED_OK for every packet */
+	uint8_t low_water_percent;		/* refill below this share of free blocks; 0: 10 */
+	uint8_t pin_threads;			/* 1: instance i on the i-th allowed CPU */
+	const uint64_t *allocatable;		/* [1024] bitmap of ports; NULL: 1024 to 65535 */
+	const mvt_policy_desc_t *policy;	/* its secret is filled in here */
+	uint64_t seed[4];			/* all zero: real entropy is taken */
+	const char *tun_inside; /* threaded: device names; NULL: no device (inject only) */
 	const char *tun_outside;
 } mvt_engine_config_t;
 
-/* Creates instances, shards the pool, publishes the initial home map and rules (a single <*> of
- * one instance, or a bucket table over the initial ones), opens the devices. Devices that do not
- * exist are created and removed at the end; existing persistent ones are used. NULL with *code and
- * err on failure: nothing is left behind. */
+/* Creates instances, cuts every address's blocks into equal runs for them, publishes the initial
+ * home map and rules (a single <*> of one instance, or a bucket table over the initial ones; both
+ * have version 0), opens the devices. A device that does not exist is created, brought up, and
+ * removed at the end; a persistent one is used. Either may move to another network namespace
+ * while it is open. Memory is checked against what is free, so that what cannot fit is refused
+ * here. Returns NULL with *code and err on failure; nothing is left behind then. */
 mvt_engine_t *mvt_engine_new (const mvt_engine_config_t *config, int *code, char *err);
-/* Threaded: start and stop the threads. stop waits until rings are empty or 1 s has passed. */
+/* Threaded: start and stop the threads, as often as liked; mappings stay. stop waits until rings
+ * are empty or 1 s has passed. A stopped engine takes control calls. start: UNSUPPORTED when
+ * stepped, NO_MEMORY when the system gives no thread. */
 int mvt_engine_start (mvt_engine_t *engine);
 void mvt_engine_stop (mvt_engine_t *engine);
+/* Stops first. NULL is allowed. */
 void mvt_engine_free (mvt_engine_t *engine);
 
 /* ---- time ---- */
-/* Tick of the engine: monotonic seconds plus the offset; stepped: as set. */
+/* Tick of the engine: monotonic seconds plus what it was advanced by; stepped: 0 at first. */
 uint32_t mvt_engine_now (mvt_engine_t *engine);
-/* Move the clock forward by seconds (tests, Robot); stepped: also sets it. Instances see it with
- * their next loop; returns when all have. */
+/* Move the clock forward by seconds (tests, Robot). Threaded: returns when every instance has seen
+ * it. Stepped: returns when what had expired is gone. */
 int mvt_engine_advance (mvt_engine_t *engine, uint32_t seconds);
 int mvt_engine_set_tick (mvt_engine_t *engine, uint32_t tick); /* stepped only, never backwards */
 
 /* ---- packets in memory ---- */
 typedef struct
 {
-	uint8_t *data;	  /* IPv4 packet, rewritten in place when translated */
+	uint8_t *data; /* IPv4 packet, rewritten in place when translated */
 	uint32_t len;
-	uint8_t dir;	  /* in: MVT_IN2OUT / MVT_OUT2IN; out: the side it leaves by: in2out leaves
-			     outside; a hairpin that came from inside leaves inside (MVT_OUT2IN) */
-	uint8_t verdict;  /* TRANSLATED, PASSED, DROPPED; never HANDOFF or HELD at the end of a step,
-			     except HELD for fragments that still wait */
+	uint8_t dir;	 /* in: MVT_IN2OUT / MVT_OUT2IN; out: the side it leaves by: in2out leaves
+			    outside; a hairpin that came from inside leaves inside (MVT_OUT2IN) */
+	uint8_t verdict; /* TRANSLATED, PASSED, DROPPED; never HANDOFF or HELD at the end of a step,
+			    except HELD for fragments that still wait */
 	uint8_t reason;
-	uint8_t flags;	  /* MVT_PKT_TRUNCATED_OK ... */
-	uint16_t instance; /* that gave the verdict */
+	uint8_t flags;		 /* MVT_PKT_TRUNCATED_OK ... */
+	uint16_t instance;	 /* that gave the verdict */
 	uint16_t first_instance; /* that the dispatcher chose */
-	uint64_t cookie;  /* the caller's */
+	uint64_t cookie;	 /* the caller's */
 } mvt_engine_packet_t;
 
-/* Stepped: bring packets through, in order. A HELD fragment keeps data borrowed: its final verdict
- * is given by a later call through mvt_engine_late. Returns 0. */
+/* Stepped: bring packets through, in order; n may be 0. Refill, drains and the other housekeeping
+ * happen after every 256 packets and at the end. A HELD fragment's data stays borrowed: its final
+ * verdict is given by mvt_engine_late. Returns 0; UNSUPPORTED when threaded; NO_MEMORY with verdict
+ * NONE in the packets that were not looked at. */
 int mvt_engine_step (mvt_engine_t *engine, mvt_engine_packet_t *packets, uint32_t n);
-/* Fragments held in earlier steps that have a verdict now. Returns how many were written. */
+/* Fragments held in earlier steps that have a verdict now, after a step or a move of the clock.
+ * Returns how many were written; ask until 0. */
 uint32_t mvt_engine_late (mvt_engine_t *engine, mvt_engine_packet_t *out, uint32_t max);
-/* Threaded: copy packets in as if a device had delivered them, and collect what leaves (tests).
- * inject returns how many were accepted; collect how many were written, at most max, waiting up to
- * timeout_ms for the first. data of collected packets points into buf. */
+/* Threaded: copy packets in as if a device had delivered them, and collect what would have left by
+ * a device that is not there (tests). inject returns how many were accepted, fewer than n when its
+ * queue is full, 0 for a packet larger than the buffers (10 KiB without devices). collect returns
+ * how many were written, at most max and as fit into buf, waiting up to timeout_ms for the first;
+ * data of collected packets points into buf. What is not collected in time is counted in
+ * io_errors. */
 uint32_t mvt_engine_inject (mvt_engine_t *engine, const mvt_engine_packet_t *packets, uint32_t n);
 uint32_t mvt_engine_collect (mvt_engine_t *engine, mvt_engine_packet_t *out, uint32_t max,
 			     uint8_t *buf, uint32_t buf_len, uint32_t timeout_ms);
@@ -94,20 +112,22 @@ uint32_t mvt_engine_collect (mvt_engine_t *engine, mvt_engine_packet_t *out, uin
 /* ---- snapshot ---- */
 typedef enum
 {
-	MVT_INSTANCE_SPARE = 0,
+	MVT_INSTANCE_SPARE = 0, /* owns nothing, has no memory */
 	MVT_INSTANCE_ACTIVE = 1,
-	MVT_INSTANCE_DRAINING = 2,
+	MVT_INSTANCE_DRAINING = 2, /* serves what it has, gives free blocks away */
 } mvt_instance_state_t;
 
 typedef struct
 {
 	uint32_t id;
-	uint32_t state; /* mvt_instance_state_t */
+	uint32_t state;			    /* mvt_instance_state_t */
 	uint64_t cycles_busy, cycles_total; /* whole loop turns that moved packets; all of them */
 	uint64_t loops;
-	uint64_t epoch; /* ownership epoch */
-	uint64_t ring_dropped; /* dispatcher found this instance's ring full */
-	uint64_t io_errors;    /* writes that a device refused */
+	uint64_t epoch;	       /* ownership epoch */
+	uint64_t ring_dropped; /* packets: the dispatcher found this instance's ring full */
+	uint64_t io_errors;    /* packets: a device refused them */
+	/* the core's, and the engine's own HANDOFF_CONGESTION and NO_OWNER; they outlive drains and
+	 * resets */
 	uint64_t counters[64]; /* in the order of foreach_mvt_counter, then foreach_mvt_gauge */
 	uint64_t passed[8];
 	uint64_t dropped[32];
@@ -132,21 +152,31 @@ typedef struct
 void mvt_engine_io_snapshot (mvt_engine_t *engine, mvt_io_snapshot_t *out);
 
 /* ---- control; each is idempotent ---- */
+
+/* Make an instance active. A spare one gets memory (NO_MEMORY) but no block and no range: that is
+ * shard's and set_home's. INVALID: no such instance. */
 int mvt_engine_activate (mvt_engine_t *engine, uint32_t instance);
 /* Marks it draining: it is no longer among `active`, gives its free blocks away as they become
- * free, and turns SPARE once it has no mapping, no block and no range of the home map. */
+ * free (while the home map names it, it keeps what new hosts need), and turns SPARE once home map
+ * and rules no longer name it and it has no mapping but static ones and no port in hold-down; then
+ * its static mappings go on at other instances. IN_USE: it is the last active one. */
 int mvt_engine_drain (mvt_engine_t *engine, uint32_t instance);
-/* Move up to n free blocks (of slot, or of any for MVT_NONE). Returns how many were moved. */
+/* Move up to n free blocks (of slot, or of any for MVT_NONE) to an active instance. Returns how
+ * many were moved; INVALID when one of the two does not serve. */
 int mvt_engine_transfer (mvt_engine_t *engine, uint32_t from, uint32_t to, uint32_t slot,
 			 uint32_t n);
 /* shard: percent of from's free blocks, evenly over all slots. Returns how many were moved. */
 int mvt_engine_shard (mvt_engine_t *engine, uint32_t from, uint32_t to, uint32_t percent);
-/* Publish; returns when every instance has begun a loop with it. desc->secret and bucket_key are
- * filled in by the engine. STALE when version is older than the one in force; the same version
- * again is a no-op. */
+/* Publish; returns when every thread has begun a loop with it. n_instances, secret and bucket_key
+ * of desc are filled in by the engine; so are pins for static mappings. STALE when version is older
+ * than the one in force; the same version again is a no-op; INVALID as in mvt_home_new. Home map
+ * and rules have versions of their own. */
 int mvt_engine_set_home (mvt_engine_t *engine, const mvt_home_desc_t *desc);
 int mvt_engine_set_rules (mvt_engine_t *engine, const mvt_home_desc_t *desc);
-/* Generation as in desc. Addresses that vanish drain; with force their mappings end. */
+/* Generation as version above. Slots that are new get their blocks, dealt evenly to the active
+ * instances. Addresses that vanished drain until no mapping is left, then are gone; with force
+ * their mappings, static ones too, end at once. IN_USE: a slot that is in force, or drains, would
+ * become another address. FULL: a slot is not below max_slots. Otherwise as mvt_policy_set_new. */
 int mvt_engine_set_policy (mvt_engine_t *engine, const mvt_policy_desc_t *desc, int force);
 uint64_t mvt_engine_home_version (mvt_engine_t *engine);
 /* hash(host) -> bucket under this engine's key. */
@@ -156,12 +186,18 @@ int mvt_engine_bucket_table (mvt_engine_t *engine, uint16_t *table /* [256] */);
 /* The pool's addresses in force and their slots, those that drain included: a slot or address that
  * is listed must not be given another address or slot. Returns how many runs were written. */
 uint32_t mvt_engine_slots (mvt_engine_t *engine, mvt_pool_run_t *out, uint32_t max);
-/* Run one job at its owner and wait. The job's op, inputs and output arrays are the caller's. For
- * STATIC_ADD/DEL the instance is found from the external endpoint (pass MVT_NO_INSTANCE). */
+/* Run one job at its owner and wait. The job's op, inputs and output arrays are the caller's; n is
+ * set to 0 first. For the LIST ops, DELETE_MAPPINGS and SYNC; a spare instance's lists are empty.
+ * For STATIC_ADD and STATIC_DEL the instance is found from the external endpoint (pass
+ * MVT_NO_INSTANCE): NOT_FOUND when it is no pool address or has no static mapping; ADD ends dynamic
+ * mappings of the inside endpoint at all instances; EXISTS: the inside endpoint has another static
+ * mapping; IN_USE: the external one is taken. Other ops: UNSUPPORTED, they have functions here. */
 int mvt_engine_job (mvt_engine_t *engine, uint32_t instance, mvt_job_t *job);
-/* Events of all instances, oldest first per instance. One reader. */
+/* Events of all instances, oldest first per instance. */
 uint32_t mvt_engine_events (mvt_engine_t *engine, mvt_event_t *out, uint32_t max);
-/* Raise an instance's ownership epoch: it drops its mappings before its next packet (takeover). */
+/* Raise an instance's ownership epoch: it drops its mappings before its next packet (takeover).
+ * They end as deleted, with their events; blocks and static mappings stay. Needs the memory of a
+ * second instance for a moment (NO_MEMORY: nothing was changed). */
 int mvt_engine_reset_instance (mvt_engine_t *engine, uint32_t instance);
 
 /* ---- captures ---- */
@@ -169,14 +205,14 @@ int mvt_engine_reset_instance (mvt_engine_t *engine, uint32_t instance);
 /* in = out + all of dropped. Fragments that were held are in out or dropped as well. */
 typedef struct
 {
-	uint64_t in;		/* records read */
-	uint64_t out;		/* records written */
-	uint64_t passed;	/* of them, IPv4 packets that policy lets through untranslated */
-	uint64_t held;		/* fragments that waited longer than a batch for their first one */
-	uint64_t dropped[32];	/* by mvt_drop_t: not written */
-	uint64_t skipped;	/* of out, records that hold no IPv4 packet, written unchanged */
-	uint64_t bytes_offset;	/* of the broken record, when cut */
-	uint8_t cut;		/* the capture ends in the middle of a record */
+	uint64_t in;	       /* records read */
+	uint64_t out;	       /* records written */
+	uint64_t passed;       /* of them, IPv4 packets that policy lets through untranslated */
+	uint64_t held;	       /* fragments that waited longer than a batch for their first one */
+	uint64_t dropped[32];  /* by mvt_drop_t: not written */
+	uint64_t skipped;      /* of out, records that hold no IPv4 packet, written unchanged */
+	uint64_t bytes_offset; /* of the broken record, when cut */
+	uint8_t cut;	       /* the capture ends in the middle of a record */
 	uint8_t pad[7];
 } mvt_replay_result_t;
 

@@ -2,7 +2,8 @@
  *
  * The inside of mvt_engine_t, shared by the files of this directory and nobody else.
  *
- *   engine.c    configuration, creation, start and stop, time
+ *   engine.c    configuration, creation
+ *   life.c      start, stop, time
  *   instance.c  an instance's thread: rings, processing, jobs, sleep
  *   dispatch.c  the dispatcher's thread: devices, buffers, which instance
  *   port.c      packets injected and collected in memory
@@ -108,7 +109,7 @@ typedef struct
 	mail_t *pending[ENGINE_MAIL];
 	uint32_t n_pending, next_pending;
 	uint32_t next_peer;
-	uint64_t touched;   /* peers with packets put and not published */
+	uint64_t touched; /* peers with packets put and not published */
 	uint64_t last_cycles;
 	instance_count_t count;
 
@@ -123,7 +124,7 @@ typedef struct
 	uint64_t base_counters[64]; /* of nats that are gone; under stat */
 	uint64_t base_passed[MVT_PASS_N], base_dropped[MVT_DROP_N];
 	uint32_t drain_tick;
-	uint32_t seed_count; /* nats made so far: each has seeds of its own */
+	uint32_t seed_count;	/* nats made so far: each has seeds of its own */
 	uint64_t starved_until; /* house round: before it a refill would be as vain as the last */
 	uint32_t starved_wait;
 	pthread_t thread;
@@ -189,7 +190,7 @@ struct mvt_engine
 	/* fixed at creation */
 	_Alignas (MVT_CACHE_LINE) uint32_t n; /* instances_max */
 	bool stepped;
-	bool by_device[2]; /* leaves by a device, else to collect */
+	bool by_device[2];	    /* leaves by a device, else to collect */
 	mvt_engine_config_t config; /* pointers are not valid after creation */
 	uint64_t allocatable[1024];
 	uint64_t seed[4];
@@ -199,17 +200,17 @@ struct mvt_engine
 	uint32_t n_slots;
 	uint32_t fragment_held;
 	instance_t *instance;
-	arena_t arena;	   /* shared tables, rings, buffers */
-	side_t side[2];	   /* by direction of what is read there: [MVT_IN2OUT] is inside */
+	arena_t arena;	     /* shared tables, rings, buffers */
+	side_t side[2];	     /* by direction of what is read there: [MVT_IN2OUT] is inside */
 	uint32_t max_blocks; /* in all */
 
 	/* rings; threaded only */
-	ring_t **to_instance;	/* [n] dispatcher -> instance */
-	ring_t **handoff;	/* [from * n + to] */
-	ring_t **give_back;	/* [n + 1] instance or collector -> dispatcher: empty buffers */
-	ring_t **collect;	/* [n] */
-	ring_t *inject_free;	/* dispatcher -> injector: empty buffers */
-	ring_t *inject;		/* injector -> dispatcher */
+	ring_t **to_instance; /* [n] dispatcher -> instance */
+	ring_t **handoff;     /* [from * n + to] */
+	ring_t **give_back;   /* [n + 1] instance or collector -> dispatcher: empty buffers */
+	ring_t **collect;     /* [n] */
+	ring_t *inject_free;  /* dispatcher -> injector: empty buffers */
+	ring_t *inject;	      /* injector -> dispatcher */
 	uint8_t *buffers;
 	uint32_t n_buffers, buffer_stride, buffer_room;
 	void *ring_memory;
@@ -225,7 +226,7 @@ struct mvt_engine
 	mailbox_t dispatch_mail;
 	park_t dispatch_park;
 	int dispatch_event, dispatch_epoll;
-	void *stage; /* dispatch.c's */
+	void *stage;		 /* dispatch.c's */
 	buffer_t **free_buffers; /* dispatcher's own stack */
 	uint32_t n_free_buffers;
 	_Atomic uint32_t injecting;
@@ -243,7 +244,7 @@ struct mvt_engine
 	uint8_t *slot_state;
 	uint8_t *slot_drained; /* pools were told to allocate nothing there */
 	uint32_t *slot_addr;
-	uint32_t n_slots_used;	   /* configured or draining */
+	uint32_t n_slots_used; /* configured or draining */
 	uint32_t n_forgetting;
 	uint32_t forget_tick;
 	static_t *statics;
@@ -298,6 +299,8 @@ cpu_relax (void)
 void engine_error (char *err, const char *format, ...) __attribute__ ((format (printf, 2, 3)));
 mvt_nat44_t *engine_nat_new (mvt_engine_t *engine, uint32_t id, mvt_err_t *error);
 uint64_t engine_mix (uint64_t *state);
+/* The CPU that instance i is to run on when instances are pinned; -1: any. */
+int engine_cpu_of (uint32_t i);
 bool engine_has_nat (const mvt_engine_t *engine, uint32_t id);
 
 /* ---- instance.c ---- */

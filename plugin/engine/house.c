@@ -16,9 +16,9 @@ typedef struct
 {
 	uint16_t active[MVT_HOME_INSTANCES];
 	uint32_t n_active;
-	uint64_t blocks;   /* of all instances */
+	uint64_t blocks; /* of all instances */
 	uint64_t free[MVT_HOME_INSTANCES];
-	uint64_t low;	   /* an instance with less is refilled */
+	uint64_t low; /* an instance with less is refilled */
 } view_t;
 
 static void

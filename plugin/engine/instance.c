@@ -136,7 +136,8 @@ instance_swap (instance_t *instance, mail_t *mail)
 	if (old)
 	{
 		/* fragments must not stay behind in it: their time is over */
-		while (mvt_nat44_background (old, now + instance->engine->config.fragment_timeout + 1,
+		while (mvt_nat44_background (old,
+					     now + instance->engine->config.fragment_timeout + 1,
 					     ENGINE_IDLE_LINES) > 0 &&
 		       instance_released (instance, now) > 0)
 			;
@@ -185,7 +186,8 @@ packets_wait (instance_t *instance)
 	if (ring_ready (engine->to_instance[instance->id]))
 		return true;
 	for (uint32_t peer = 0; peer < engine->n; peer++)
-		if (peer != instance->id && ring_ready (engine->handoff[peer * engine->n + instance->id]))
+		if (peer != instance->id &&
+		    ring_ready (engine->handoff[peer * engine->n + instance->id]))
 			return true;
 	return false;
 }

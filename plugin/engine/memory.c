@@ -212,7 +212,8 @@ memory_free (void)
 		if (read_number (path, "", &limit))
 		{
 			snprintf (path, sizeof path, "/sys/fs/cgroup%s/memory.current", dir);
-			if (read_number (path, "", &used) && limit - (used < limit ? used : limit) < available)
+			if (read_number (path, "", &used) &&
+			    limit - (used < limit ? used : limit) < available)
 				available = limit - (used < limit ? used : limit);
 		}
 		*strrchr (dir, '/') = 0;

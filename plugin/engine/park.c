@@ -17,7 +17,8 @@ futex (_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *ti
 void
 park_sleep (park_t *park, uint32_t timeout_us)
 {
-	struct timespec ts = { (time_t) (timeout_us / 1000000), (long) (timeout_us % 1000000) * 1000 };
+	struct timespec ts = { (time_t) (timeout_us / 1000000),
+			       (long) (timeout_us % 1000000) * 1000 };
 	futex (&park->asleep, FUTEX_WAIT, 1, &ts);
 	atomic_store_explicit (&park->asleep, 0, memory_order_relaxed);
 }

@@ -97,9 +97,9 @@ direction (replay_t *r, const record_t *record)
 	src = mvt_load32 (record->frame + record->l3 + 12);
 	if (mvt_policy_of (policy, src) != MVT_NONE)
 		return MVT_IN2OUT;
-	return mvt_policy_has_statics (policy) && mvt_policy_static_in2out (policy, src, &outside) ?
-		       MVT_IN2OUT :
-		       MVT_OUT2IN;
+	return mvt_policy_has_statics (policy) && mvt_policy_static_in2out (policy, src, &outside)
+		       ? MVT_IN2OUT
+		       : MVT_OUT2IN;
 }
 
 /* A packet has its verdict: write it or count why not, and have its record back. */
@@ -145,9 +145,9 @@ process (replay_t *r)
 			.len = record->header.caplen - record->l3,
 			.dir = (uint8_t) direction (r, record),
 			.flags = r->engine->config.truncated_ok ||
-						 record->header.caplen < record->header.len ?
-					 MVT_PKT_TRUNCATED_OK :
-					 0,
+						 record->header.caplen < record->header.len
+					 ? MVT_PKT_TRUNCATED_OK
+					 : 0,
 			.cookie = (uintptr_t) record,
 		};
 	}
@@ -289,9 +289,10 @@ open_input (replay_t *r, uint64_t *size, char *err)
 	if (!capture_link_known (r->link))
 	{
 		const char *name = pcap_datalink_val_to_name (r->link);
-		engine_error (err,
-			      "%s: link type %s is not supported: use Ethernet, raw IP or Linux cooked",
-			      r->in_path, name ? name : "without a name");
+		engine_error (
+			err,
+			"%s: link type %s is not supported: use Ethernet, raw IP or Linux cooked",
+			r->in_path, name ? name : "without a name");
 		return MVT_ERR_UNSUPPORTED;
 	}
 	return MVT_OK;

@@ -72,10 +72,10 @@ keep_events (mvt_engine_t *engine, mvt_nat44_t *nat)
 
 	while ((n = mvt_nat44_events_any (nat, some, 64)) > 0)
 	{
-		all = engine->n_late_events < LATE_EVENTS ?
-			      realloc (engine->late_events,
-				       (engine->n_late_events + n) * sizeof *all) :
-			      NULL;
+		all = engine->n_late_events < LATE_EVENTS
+			      ? realloc (engine->late_events,
+					 (engine->n_late_events + n) * sizeof *all)
+			      : NULL;
 		if (!all)
 		{
 			engine->instance[some[0].instance].base_counters[COUNTER_events_lost] += n;

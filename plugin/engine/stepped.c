@@ -37,7 +37,8 @@ slots_reserve (mvt_engine_t *engine, uint32_t n)
 {
 	uint32_t old = engine->slots_size, have = 0;
 
-	for (uint32_t i = engine->slot_free; i != MVT_NONE && have < n; i = engine->slots[i].next_free)
+	for (uint32_t i = engine->slot_free; i != MVT_NONE && have < n;
+	     i = engine->slots[i].next_free)
 		have++;
 	if (have == n)
 		return true;
@@ -68,8 +69,8 @@ reserve (mvt_engine_t *engine, uint32_t n)
 		   sizeof *engine->late))
 		return false;
 	for (uint32_t i = 0; i < engine->n; i++)
-		if (!grow ((void **) &engine->queue[i].pkt, &engine->queue[i].size, engine->slots_size,
-			   sizeof (mvt_pkt_t)))
+		if (!grow ((void **) &engine->queue[i].pkt, &engine->queue[i].size,
+			   engine->slots_size, sizeof (mvt_pkt_t)))
 			return false;
 	return true;
 }
@@ -149,7 +150,8 @@ run (mvt_engine_t *engine, uint32_t now)
 				q->n -= n;
 				instance_process (instance, pkts, n, now);
 				if (instance->nat)
-					mvt_nat44_background (instance->nat, now, ENGINE_BUSY_LINES);
+					mvt_nat44_background (instance->nat, now,
+							      ENGINE_BUSY_LINES);
 			}
 			n += instance_released (instance, now);
 			count_add (&instance->count.loops, 1);

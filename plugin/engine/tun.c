@@ -23,24 +23,26 @@ why_not_attached (const char *name, bool existed, int error, char *err)
 	{
 	case EPERM:
 	case EACCES:
-		engine_error (err,
-			      existed ?
-				      "no permission to use TUN device %s: run as root or with "
-				      "CAP_NET_ADMIN, or let its owner run this" :
-				      "no permission to create TUN device %s: run as root or with "
-				      "CAP_NET_ADMIN",
-			      name);
+		engine_error (
+			err,
+			existed ? "no permission to use TUN device %s: run as root or with "
+				  "CAP_NET_ADMIN, or let its owner run this"
+				: "no permission to create TUN device %s: run as root or with "
+				  "CAP_NET_ADMIN",
+			name);
 		break;
 	case EBUSY:
-		engine_error (err, "TUN device %s is in use by another process: stop that one first",
+		engine_error (err,
+			      "TUN device %s is in use by another process: stop that one first",
 			      name);
 		break;
 	case EINVAL:
-		engine_error (err,
-			      existed ? "device %s exists but is no single-queue TUN device: choose "
-					"another name" :
-					"%s cannot be the name of a device",
-			      name);
+		engine_error (
+			err,
+			existed ? "device %s exists but is no single-queue TUN device: choose "
+				  "another name"
+				: "%s cannot be the name of a device",
+			name);
 		break;
 	default:
 		engine_error (err, "TUN device %s cannot be opened: %s", name, strerror (error));
@@ -70,7 +72,8 @@ bring_up (const char *name, uint32_t *mtu, char *err)
 		}
 	}
 	if (!good)
-		engine_error (err, "TUN device %s cannot be brought up: %s", name, strerror (errno));
+		engine_error (err, "TUN device %s cannot be brought up: %s", name,
+			      strerror (errno));
 	if (fd >= 0)
 		close (fd);
 	return good;
@@ -85,7 +88,8 @@ tun_open (const char *name, uint32_t *mtu, char *err)
 
 	if (*name == 0 || strlen (name) >= IFNAMSIZ)
 	{
-		engine_error (err, "device name %s is too long or empty: a name has 1 to %u characters",
+		engine_error (err,
+			      "device name %s is too long or empty: a name has 1 to %u characters",
 			      name, IFNAMSIZ - 1);
 		return -1;
 	}

@@ -277,8 +277,7 @@ every_link_and_format_goes_through (void **state)
 		assert_int_equal (result.skipped + result.passed + result.held, 0);
 		assert_int_equal (r.n, 5);
 		assert_int_equal (r.link, cases[i].link);
-		assert_int_equal (r.magic,
-				  cases[i].nano || cases[i].ng ? 0xa1b23c4d : 0xa1b2c3d4);
+		assert_int_equal (r.magic, cases[i].nano || cases[i].ng ? 0xa1b23c4d : 0xa1b2c3d4);
 		for (uint32_t h = 1; h <= 5; h++)
 		{
 			const uint8_t *ip = r.record[h - 1].p + cases[i].header;
@@ -620,9 +619,9 @@ progress_is_told_and_may_stop (void **state)
 			add_udp (&f, 1000, i, 1 + i % 700, 0, 0);
 		save (in_path, &f.b);
 		free (f.b.p);
-		assert_int_equal (mvt_engine_replay (e, in_path, out_path, &result, stop_at_once,
-						     seen, err),
-				  stop ? MVT_ERR_AGAIN : 0);
+		assert_int_equal (
+			mvt_engine_replay (e, in_path, out_path, &result, stop_at_once, seen, err),
+			stop ? MVT_ERR_AGAIN : 0);
 		assert_true (stop ? seen[0] == 1 : seen[0] >= 2);
 		assert_true (stop ? result.out < 40000 : result.out == 40000);
 		mvt_engine_free (e);

@@ -13,15 +13,15 @@ bad_configurations_are_refused (void **state)
 	int code;
 
 	fx_policy (&policy, 1, 0, 2);
-#define REFUSED(change, want, words)                                          \
-	do                                                                    \
-	{                                                                     \
-		mvt_engine_config_t c = fx_config (&policy, 1, 2);            \
-		change;                                                       \
-		assert_null (mvt_engine_new (&c, &code, err));                \
-		assert_int_equal (code, want);                                \
-		if (!strstr (err, words))                                     \
-			fail_msg ("'%s' does not say '%s'", err, words);      \
+#define REFUSED(change, want, words)                                     \
+	do                                                               \
+	{                                                                \
+		mvt_engine_config_t c = fx_config (&policy, 1, 2);       \
+		change;                                                  \
+		assert_null (mvt_engine_new (&c, &code, err));           \
+		assert_int_equal (code, want);                           \
+		if (!strstr (err, words))                                \
+			fail_msg ("'%s' does not say '%s'", err, words); \
 	} while (0)
 	REFUSED (c.instances_max = 0, MVT_ERR_INVALID, "max must be 1 to 64");
 	REFUSED (c.instances_max = 65, MVT_ERR_INVALID, "max must be 1 to 64");

@@ -9,12 +9,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HOSTS	64u
-#define PORTS	16u
-#define FLOWS	(HOSTS * PORTS)
-#define WINDOW	256u /* packets under way: below every ring's size, so none may be lost */
-#define BUF	65536u
-#define ANSWER	(1ull << 32)
+#define HOSTS  64u
+#define PORTS  16u
+#define FLOWS  (HOSTS * PORTS)
+#define WINDOW 256u /* packets under way: below every ring's size, so none may be lost */
+#define BUF    65536u
+#define ANSWER (1ull << 32)
 
 static double
 seconds (void)
@@ -120,7 +120,8 @@ receive (traffic_t *t, const mvt_engine_packet_t *p)
 		assert_int_equal (mvt_load16 (p->data + 22), 1000 + flow / HOSTS);
 		return;
 	}
-	mvt_endpoint_t ext = { .addr = mvt_load32 (p->data + 12), .port = mvt_load16 (p->data + 20) };
+	mvt_endpoint_t ext = { .addr = mvt_load32 (p->data + 12),
+			       .port = mvt_load16 (p->data + 20) };
 	if (t->ext[flow].addr && memcmp (&ext, &t->ext[flow], sizeof ext) != 0)
 		t->changed++;
 	t->ext[flow] = ext;
@@ -187,9 +188,9 @@ control_main (void *arg)
 			mvt_engine_snapshot (c->e, s, 4);
 			if (s[3].state == MVT_INSTANCE_SPARE)
 				atomic_fetch_add (&c->spare, 1);
-			assert_int_equal (s[3].state == MVT_INSTANCE_ACTIVE ?
-						  mvt_engine_drain (c->e, 3) :
-						  mvt_engine_activate (c->e, 3),
+			assert_int_equal (s[3].state == MVT_INSTANCE_ACTIVE
+						  ? mvt_engine_drain (c->e, 3)
+						  : mvt_engine_activate (c->e, 3),
 					  0);
 			break;
 		case 1: /* so does one that has mappings */
@@ -509,8 +510,7 @@ refill_works_beside_traffic (void **state)
 	}
 	assert_true (seconds () < until);
 	if (fx_count (e, 3, "mappings") < 64512 - 64)
-		fail_msg ("%llu of 64512",
-			  (unsigned long long) fx_count (e, 3, "mappings"));
+		fail_msg ("%llu of 64512", (unsigned long long) fx_count (e, 3, "mappings"));
 	mvt_engine_free (e);
 }
 

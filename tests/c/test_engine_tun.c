@@ -17,10 +17,10 @@
 
 static bool usable;
 
-#define NEED_TUN()              \
-	do                      \
-	{                       \
-		if (!usable)    \
+#define NEED_TUN()               \
+	do                       \
+	{                        \
+		if (!usable)     \
 			skip (); \
 	} while (0)
 
@@ -68,7 +68,8 @@ server (int ready, int go)
 
 	if (unshare (CLONE_NEWNET) || write (ready, &byte, 1) != 1 || read (go, &byte, 1) != 1)
 		_exit (1);
-	if (sh ("ip link set lo up; ip link set hmvt-to up && ip addr add 203.0.113.5/24 dev hmvt-to && "
+	if (sh ("ip link set lo up; ip link set hmvt-to up && ip addr add 203.0.113.5/24 dev "
+		"hmvt-to && "
 		"ip route add 198.51.100.0/24 dev hmvt-to"))
 		_exit (2);
 	fd = socket (AF_INET, SOCK_DGRAM, 0);
@@ -114,8 +115,8 @@ kernel_packets_go_there_and_back (void **state)
 
 		wait.fd = socket (AF_INET, SOCK_DGRAM, 0);
 		assert_int_equal (bind (wait.fd, (struct sockaddr *) &from, sizeof from), 0);
-		assert_int_equal (sendto (wait.fd, "hello", 5, 0, (struct sockaddr *) &to, sizeof to),
-				  5);
+		assert_int_equal (
+			sendto (wait.fd, "hello", 5, 0, (struct sockaddr *) &to, sizeof to), 5);
 		if (poll (&wait, 1, 5000) == 1 &&
 		    recv (wait.fd, &seen, sizeof seen, 0) == sizeof seen)
 		{
@@ -176,10 +177,11 @@ bad_devices_are_told (void **state)
 		if (setgid (65534) || setuid (65534))
 			_exit (2);
 		e = with_devices ("hmvt-ta", "hmvt-tc", &code, err);
-		_exit (e == NULL && strstr (err, "no permission to create TUN device hmvt-ta: run as "
-						 "root or with CAP_NET_ADMIN") ?
-			       0 :
-			       1);
+		_exit (e == NULL && strstr (err,
+					    "no permission to create TUN device hmvt-ta: run as "
+					    "root or with CAP_NET_ADMIN")
+			       ? 0
+			       : 1);
 	}
 	waitpid (pid, &status, 0);
 	assert_int_equal (status, 0);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The benchmark measures what it says: every packet translated, as many as asked for. Its figures
+ * are no test. */
+#include "engine_fixture.h"
+
+static void
+every_case_translates_all (void **state)
+{
+	(void) state;
+	for (unsigned i = 0; i < 32; i++)
+	{
+		mvt_engine_config_t config = { .max_mappings = 4096, .block_size = 64 };
+		mvt_bench_case_t c = { .flows = 3000,
+				       .batches = 20,
+				       .direction = i & 1,
+				       .proto = i >> 1 & 1,
+				       .random_order = i >> 2 & 1,
+				       .new_flows = i >> 3 & 1,
+				       .instances = i >> 4 ? 2 : 0,
+				       .seed = i };
+		uint32_t n = i >> 4 ? 2 : 1;
+		char err[MVT_ENGINE_ERR_LEN];
+
+		assert_int_equal (mvt_engine_bench (&config, &c, err), 0);
+		assert_int_equal (c.wrong, 0);
+		/* new flows end when all exist: eleven full batches of them */
+		assert_int_equal (c.packets, (uint64_t) n * (c.new_flows ? 11 : 20) * 256);
+		assert_true (c.clocks_per_packet > 1);
+		assert_true (c.seconds > 0);
+		assert_true (c.interrupted <= n * 20);
+		assert_true (c.memory_bytes > 3000 * 64);
+	}
+}
+
+static void
+impossible_cases_are_refused (void **state)
+{
+	(void) state;
+	mvt_engine_config_t config = { .max_mappings = 4096, .block_size = 64 };
+	mvt_bench_case_t no_flows = { .batches = 1 }, many = { .flows = 1, .instances = 65 };
+	mvt_bench_case_t large = { .flows = UINT32_MAX };
+	char err[MVT_ENGINE_ERR_LEN] = "";
+
+	assert_int_equal (mvt_engine_bench (&config, &no_flows, err), MVT_ERR_INVALID);
+	assert_non_null (strstr (err, "cannot be measured"));
+	assert_int_equal (mvt_engine_bench (&config, &many, err), MVT_ERR_INVALID);
+	assert_int_not_equal (mvt_engine_bench (&config, &large, err), 0);
+	config.block_size = 3;
+	no_flows.flows = 1;
+	assert_int_equal (mvt_engine_bench (&config, &no_flows, err), MVT_ERR_INVALID);
+}
+
+int
+main (void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test (every_case_translates_all),
+		cmocka_unit_test (impossible_cases_are_refused),
+	};
+	return cmocka_run_group_tests (tests, NULL, NULL);
+}
