@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Control of instances, blocks and static mappings.
+ * Control of instances and blocks.
  */
 #define _GNU_SOURCE 1
 #include "engine_private.h"
@@ -211,30 +211,7 @@ control_retire (mvt_engine_t *engine, uint32_t id)
 	old = mail_swap (engine, id, NULL, true);
 	discard (engine, instance, old, NULL);
 	err = control_deal (engine, 0, engine->n_slots, (uint16_t) id);
-	if (control_statics (engine, id) == 0)
-		return err;
-	for (uint32_t i = 0; i < engine->n_statics; i++)
-	{
-		static_t *s = &engine->statics[i];
-		const mvt_policy_set_t *policy = atomic_load (&engine->shared.policy);
-		const mvt_directory_t *dir = engine->shared.directory;
-		mvt_job_t job = { .op = MVT_JOB_STATIC_ADD,
-				  .realm = s->realm,
-				  .inside_endpoint = s->in,
-				  .external_endpoint = s->ext };
-		uint32_t slot;
-
-		if (s->instance != id)
-			continue;
-		slot = mvt_policy_slot_of (policy, s->ext.addr, NULL);
-		if (slot == MVT_NONE)
-			continue;
-		s->instance =
-			mvt_directory_owner (dir, mvt_directory_block (dir, slot, s->ext.port));
-		if (s->instance < engine->n)
-			mail_job (engine, s->instance, &job);
-	}
-	return publish_pins (engine);
+	return err ? err : statics_move (engine, id);
 }
 
 int
@@ -307,21 +284,6 @@ take_all (mvt_engine_t *engine, uint32_t id, mvt_nat44_t *nat)
 	return err;
 }
 
-static void
-statics_to (mvt_engine_t *engine, uint32_t id, mvt_nat44_t *nat)
-{
-	for (uint32_t i = 0; i < engine->n_statics; i++)
-	{
-		const static_t *s = &engine->statics[i];
-		mvt_job_t job = { .op = MVT_JOB_STATIC_ADD,
-				  .realm = s->realm,
-				  .inside_endpoint = s->in,
-				  .external_endpoint = s->ext };
-		if (s->instance == id)
-			mvt_nat44_job (nat, &job, engine_tick (engine));
-	}
-}
-
 int
 mvt_engine_reset_instance (mvt_engine_t *engine, uint32_t id)
 {
@@ -350,120 +312,7 @@ mvt_engine_reset_instance (mvt_engine_t *engine, uint32_t id)
 	return err;
 }
 
-/* ---- static mappings ---- */
-
-uint32_t
-control_statics (const mvt_engine_t *engine, uint32_t id)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < engine->n_statics; i++)
-		n += engine->statics[i].instance == id;
-	return n;
-}
-
-static bool
-same (const mvt_endpoint_t *a, const mvt_endpoint_t *b)
-{
-	return a->addr == b->addr && a->port == b->port && a->proto == b->proto;
-}
-
-static uint16_t
-owner_of (mvt_engine_t *engine, const mvt_endpoint_t *ext)
-{
-	const mvt_directory_t *dir = engine->shared.directory;
-	uint32_t slot = mvt_policy_slot_of (atomic_load (&engine->shared.policy), ext->addr, NULL);
-
-	if (slot == MVT_NONE)
-		return MVT_NO_INSTANCE;
-	return mvt_directory_owner (dir, mvt_directory_block (dir, slot, ext->port));
-}
-
-/* Do packets of this endpoint come to its instance anyway? */
-static bool
-at_home (mvt_engine_t *engine, const static_t *s)
-{
-	const mvt_home_t *map[2] = { atomic_load (&engine->shared.home),
-				     atomic_load (&engine->shared.rules) };
-
-	for (unsigned i = 0; i < 2; i++)
-		if (mvt_home_instance (map[i], s->realm, s->in.addr, s->in.port, s->in.proto) !=
-		    s->instance)
-			return false;
-	return true;
-}
-
-static mvt_err_t
-static_add (mvt_engine_t *engine, mvt_job_t *job)
-{
-	static_t s = { .in = job->inside_endpoint,
-		       .ext = job->external_endpoint,
-		       .realm = job->realm,
-		       .instance = owner_of (engine, &job->external_endpoint) };
-	mvt_err_t err = MVT_OK;
-	bool pin;
-
-	if (s.in.proto >= MVT_PROTO_N || s.in.proto != s.ext.proto)
-		return MVT_ERR_INVALID;
-	for (uint32_t i = 0; i < engine->n_statics; i++)
-	{
-		const static_t *old = &engine->statics[i];
-		bool in = same (&old->in, &s.in) && old->realm == s.realm;
-		bool ext = same (&old->ext, &s.ext);
-		if (in || ext)
-			return in && ext ? MVT_OK : ext ? MVT_ERR_IN_USE : MVT_ERR_EXISTS;
-	}
-	if (s.instance >= engine->n)
-		return MVT_ERR_NOT_FOUND;
-	if (engine->n_statics == engine->size_statics)
-	{
-		uint32_t size = engine->size_statics ? engine->size_statics * 2 : 64;
-		static_t *bigger = realloc (engine->statics, size * sizeof *bigger);
-		if (!bigger)
-			return MVT_ERR_NO_MEMORY;
-		engine->statics = bigger;
-		engine->size_statics = size;
-	}
-	pin = !at_home (engine, &s);
-	engine->statics[engine->n_statics++] = s;
-	/* from now on no other instance makes a mapping of the endpoint, and those there are end */
-	if (pin)
-		err = publish_pins (engine);
-	for (uint32_t i = 0; i < engine->n && !err; i++)
-	{
-		mvt_job_t end = { .op = MVT_JOB_DELETE_MAPPINGS,
-				  .filter = { .inside = { .addr = s.in.addr, .len = 32 },
-					      .in_port = s.in.port,
-					      .proto_plus1 = (uint8_t) (s.in.proto + 1),
-					      .realm = s.realm,
-					      .statics = 2 } };
-		if (i != s.instance && s.in.port)
-			mail_job (engine, i, &end);
-	}
-	if (!err)
-		err = mail_job (engine, s.instance, job);
-	if (!err)
-		return MVT_OK;
-	engine->n_statics--;
-	if (pin)
-		publish_pins (engine);
-	return err;
-}
-
-static mvt_err_t
-static_del (mvt_engine_t *engine, mvt_job_t *job)
-{
-	for (uint32_t i = 0; i < engine->n_statics; i++)
-		if (same (&engine->statics[i].ext, &job->external_endpoint))
-		{
-			mvt_err_t err = mail_job (engine, engine->statics[i].instance, job);
-			engine->statics[i] = engine->statics[--engine->n_statics];
-			if (engine->n > 1)
-				publish_pins (engine);
-			return err;
-		}
-	return MVT_ERR_NOT_FOUND;
-}
+/* ---- jobs of callers ---- */
 
 int
 mvt_engine_job (mvt_engine_t *engine, uint32_t instance, mvt_job_t *job)
@@ -475,8 +324,8 @@ mvt_engine_job (mvt_engine_t *engine, uint32_t instance, mvt_job_t *job)
 	case MVT_JOB_STATIC_ADD:
 	case MVT_JOB_STATIC_DEL:
 		pthread_mutex_lock (&engine->control);
-		result = job->op == MVT_JOB_STATIC_ADD ? static_add (engine, job)
-						       : static_del (engine, job);
+		result = job->op == MVT_JOB_STATIC_ADD ? statics_add (engine, job)
+						       : statics_del (engine, job);
 		job->result = (mvt_err_t) result;
 		pthread_mutex_unlock (&engine->control);
 		return result;

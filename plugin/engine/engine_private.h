@@ -10,7 +10,8 @@
  *   stepped.c   the same on the caller's thread, in a fixed order
  *   mail.c      how control reaches an instance
  *   publish.c   home maps, rules, policies: build, publish, wait, free
- *   control.c   activate, drain, move blocks, jobs, static mappings, events
+ *   control.c   activate, drain, move blocks, jobs of callers
+ *   statics.c   static mappings with ports
  *   house.c     refill and drain, every 10 ms
  *   snapshot.c  what can be seen from outside
  *   capture.c   link layers and broken records; replay.c: NAT of a capture
@@ -365,9 +366,21 @@ uint32_t control_active (const mvt_engine_t *engine, uint16_t *active);
 void control_publish_active (mvt_engine_t *engine);
 /* A new nat for a spare instance. */
 mvt_err_t control_start_nat (mvt_engine_t *engine, uint32_t id);
-uint32_t control_statics (const mvt_engine_t *engine, uint32_t id);
 /* The instance's nat goes: counters and events are kept, static mappings go to new owners. */
 mvt_err_t control_retire (mvt_engine_t *engine, uint32_t id);
+
+/* ---- statics.c ---- => control is held */
+
+/* How many an instance has. */
+uint32_t statics_of (const mvt_engine_t *engine, uint32_t id);
+mvt_err_t statics_add (mvt_engine_t *engine, mvt_job_t *job);
+mvt_err_t statics_del (mvt_engine_t *engine, mvt_job_t *job);
+/* Those of an instance into a nat that is to be its new one. */
+void statics_to (mvt_engine_t *engine, uint32_t id, mvt_nat44_t *nat);
+/* Those of an instance that is gone go to the owners of their blocks. */
+mvt_err_t statics_move (mvt_engine_t *engine, uint32_t from);
+/* Those of outside addresses that are gone. */
+void statics_forget (mvt_engine_t *engine, mvt_prefix4_t outside);
 
 /* ---- house.c ---- => control is held */
 

@@ -163,7 +163,7 @@ drained (mvt_engine_t *engine, uint32_t id)
 
 	return !((engine->home.named | engine->rules.named) >> id & 1) &&
 	       GAUGE (engine, id, blocks_free) == 0 &&
-	       GAUGE (engine, id, mappings) == control_statics (engine, id) &&
+	       GAUGE (engine, id, mappings) == statics_of (engine, id) &&
 	       GAUGE (engine, id, ports_held) == 0 &&
 	       now - engine->instance[id].drain_tick > engine->config.fragment_timeout;
 }

@@ -419,11 +419,7 @@ delete_mappings (mvt_engine_t *engine, mvt_prefix4_t prefix, uint32_t slot)
 		mvt_job_t job = { .op = MVT_JOB_DELETE_MAPPINGS, .filter.external = prefix };
 		mail_job (engine, i, &job);
 	}
-	for (uint32_t i = 0; i < engine->n_statics;)
-		if (((engine->statics[i].ext.addr ^ prefix.addr) >> (32 - prefix.len)) == 0)
-			engine->statics[i] = engine->statics[--engine->n_statics];
-		else
-			i++;
+	statics_forget (engine, prefix);
 }
 
 /* Slots of a prefix without a mapping anywhere are marked SLOT_NONE. */
