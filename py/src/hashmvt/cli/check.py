@@ -20,15 +20,13 @@ if TYPE_CHECKING:
     from hashmvt.config import Config
     from hashmvt.errors import Problem
 
-# What an instance takes, per unit of its limits (plugin/mvt): an entry is one line; an index slot
-# and its share of the buckets; a further session with its index; a host record.
-_ENTRY = 64
-_INDEX = 16
-_SESSION = 64
-_HOST = 64
-_BLOCK = 24  # directory word, slab table and lists, per block of a slot
+# What a full instance takes: per mapping its entry, its share of slabs that are partly used, the
+# index and the host records (as `hashmvt bench nat` measures), a further session per mapping, and
+# per block of the pool the directory and the slab table.
+_MAPPING = 168
+_SESSION = 40
+_BLOCK = 32
 _PORTS = 65536
-_MIN_HOSTS = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,6 @@ def summarise(config: Config) -> Summary:
     ports = sum(1 for port in range(_PORTS) if nat44.allocatable(port))
     whole = (nat44.ports.last - nat44.ports.first + 1) // nat44.block_size
     full = nat44.max_mappings
-    hosts = max(full // 4, _MIN_HOSTS)
     every_block = addresses * (_PORTS // nat44.block_size)
     return Summary(
         addresses=addresses,
@@ -61,10 +58,7 @@ def summarise(config: Config) -> Summary:
         blocks=addresses * whole,
         capacity=addresses * ports,
         max_mappings=full * config.dataplane.instances.max,
-        memory_per_instance=full * (_ENTRY + _INDEX)
-        + full * _SESSION
-        + hosts * _HOST
-        + every_block * _BLOCK,
+        memory_per_instance=full * (_MAPPING + _SESSION) + every_block * _BLOCK,
     )
 
 
