@@ -29,7 +29,9 @@ START_S = 15.0
 LOOK_S = 0.1
 CPU_THRESHOLD = 0.01
 """Low on purpose: any traffic is more than that, an idle instance is less."""
-STEP = re.compile(r"\((?:i|ii|iii|iv|v)\)\s.*")
+STAMP = re.compile(r"^[\d-]+ [\d:,.]+ (?:\S+: )?")
+STEP = re.compile(r"\((i|ii|iii|iv|v)\)")
+DONE = re.compile(r"scale-out .*: done")
 
 CONFIG = """\
 nat44:
@@ -146,24 +148,21 @@ class EmbeddedNat:
         self._coordinator = await self._command("hashmvt-coord")
         told: list[str] = []
         while time.monotonic() < started + timeout_s:
-            steps = self._steps()
-            for line in steps[len(told) :]:
+            log = self._log()
+            for line in log[len(told) :]:
                 show.note(line)
-            told = steps
-            added = {i.id for i in (await self._snapshot()).instances if _is_active(i)} - active
-            if added and len(told) >= 5:
-                return ScaleOut(min(added), tuple(told[:5]), time.monotonic() - started)
+            told = log
+            if any(DONE.search(line) for line in told):
+                added = {i.id for i in (await self._snapshot()).instances if _is_active(i)} - active
+                return ScaleOut(min(added, default=None), _steps(told), time.monotonic() - started)
             await asyncio.sleep(LOOK_S)
-        show.note("no instance was added in time; the coordinator's log ends:")
-        for line in self._coordinator.log.read_text(errors="replace").splitlines()[-5:]:
-            show.note(line)
-        return ScaleOut(None, tuple(told), time.monotonic() - started)
+        return ScaleOut(None, _steps(told), time.monotonic() - started)
 
-    def _steps(self) -> list[str]:
-        """Lines of the coordinator's log that tell a step."""
+    def _log(self) -> list[str]:
+        """What the coordinator has logged, without time and host."""
         assert self._coordinator is not None  # noqa: S101 - started by the caller
         lines = self._coordinator.log.read_text(errors="replace").splitlines()
-        return [found.group() for line in lines if (found := STEP.search(line))]
+        return [STAMP.sub("", line) for line in lines]
 
     async def stop(self) -> list[str]:
         """End coordinator and agent in order; what did not end well, in words."""
@@ -172,6 +171,10 @@ class EmbeddedNat:
         children = [child for child in (self._coordinator, self._agent) if child is not None]
         codes = [(child, await child.end()) for child in children]
         return [str(child.error(f"ended with exit code {code}")) for child, code in codes if code]
+
+
+def _steps(log: Iterable[str]) -> tuple[str, ...]:
+    return tuple(step for line in log for step in STEP.findall(line))
 
 
 def _is_active(instance: InstanceSnapshot) -> bool:

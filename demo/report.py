@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CLIENTS_MIN = 64
 BUSY_MIN = 2
+STEPS = ("i", "ii", "iii", "iv", "v")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class ScaleOut:
 
     instance: int | None
     steps: tuple[str, ...]
-    """Lines of the five steps, in order."""
+    """Steps as the log numbers them, in order."""
     seconds: float
 
 
@@ -178,8 +179,9 @@ def scale_checks(
     """The instance that was added under load."""
     yield Check(
         "an instance was added while traffic ran, in five steps",
-        scale.instance is not None and len(scale.steps) == 5,
-        f"{len(scale.steps)} of 5 steps in the log, {scale.seconds:.1f} s",
+        scale.instance is not None and scale.steps == STEPS,
+        f"instance {scale.instance}, steps {', '.join(scale.steps) or 'none'}, "
+        f"{scale.seconds:.1f} s after the coordinator's start",
     )
     new = next((i for i in instances if i.id == scale.instance), None)
     packets = new.packets if new else 0
