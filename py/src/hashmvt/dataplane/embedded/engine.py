@@ -341,7 +341,14 @@ class Engine:
         if policy.generation == self._policy.generation:
             return
         description = convert.policy_to_c(policy)
-        _check(lib.mvt_engine_set_policy(self.handle, description.c, force))
+        result = lib.mvt_engine_set_policy(self.handle, description.c, force)
+        if result == ErrorCode.FULL:
+            raise Rejected(
+                ErrorCode.FULL,
+                f"the pool has grown beyond {self._settings.max_slots} addresses, draining ones "
+                f"included: restart with the new configuration",
+            )
+        _check(result, "policies")
         before, self._policy = self._policy, policy
         for mapping in before.endpoints:
             if mapping not in policy.endpoints:
