@@ -161,7 +161,7 @@ def _host_status(member: Controlled, now: float) -> pb.HostStatus:
     status.rules_version = observed.rules_version
     status.pinned_hosts = sum(map(homemap.is_pin, home.ranges))
     status.pinned_endpoints = len(home.pins)
-    status.closing = len(homemap.closing_ranges(home))
+    status.closing = len(homemap.moving(home))
     status.instances.extend(
         pb.InstanceStatus(
             id=one.id,
