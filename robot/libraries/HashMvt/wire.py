@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from scapy.layers.inet import IP, in4_chksum
+from scapy.layers.inet import IP
 from scapy.utils import checksum
 
 from HashMvt.words import HostPort
@@ -162,7 +162,8 @@ def _l4_right(data: bytes, head: Header, segment: bytes) -> bool:
         return int(checksum(segment)) == 0
     if head.proto == UDP and segment[6:8] == b"\0\0":
         return True
-    return int(in4_chksum(head.proto, IP(data[: head.length]), segment)) == 0
+    pseudo = data[12:20] + struct.pack("!HH", head.proto, len(segment))
+    return int(checksum(pseudo + segment)) == 0
 
 
 def _quote_faults(data: bytes) -> list[str]:
