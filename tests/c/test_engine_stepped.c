@@ -356,7 +356,76 @@ one_instance_can_use_the_whole_pool (void **state)
 	}
 }
 
+/* Hosts that may use one address only: the instance is rich, but not in blocks of that address. */
+static void
+an_exhausted_address_is_refilled (void **state)
+{
+	(void) state;
+	fx_policy_t policy;
+	fx_policy (&policy, 1, 0, 4);
+	policy.policy.paired_only = 1;
+	mvt_engine_config_t config = fx_config (&policy, 4, 4);
+	mvt_engine_t *e = fx_new (&config);
+	mvt_endpoint_t ext;
+	uint32_t hosts[64], n = 0, good = 0, vain = 0;
+
+	assert_int_equal (fx_home (e, 1, 1, NULL, 0, 1), 0);
+	for (uint32_t h = 1; n < 64; h++)
+	{
+		fx_udp (e, h, 1, &ext);
+		if (ext.addr == FX_POOL + 2)
+			hosts[n++] = h;
+	}
+	for (uint32_t flow = 0; vain < 1000; flow++)
+	{
+		mvt_engine_packet_t p =
+			fx_udp (e, hosts[flow % 64], (uint16_t) (2 + flow / 64), &ext);
+		if (p.verdict == MVT_VERDICT_TRANSLATED)
+			good++, vain = 0;
+		else
+			vain++;
+	}
+	if (good + 64 < 64512 - 64)
+		fail_msg ("%u of 64512", good + 64);
+	mvt_engine_free (e);
+}
+
 /* ---- scale out and in ---- */
+
+/* An instance that drains serves new hosts until they are sent elsewhere. */
+static void
+draining_ends_after_the_last_rule (void **state)
+{
+	(void) state;
+	fx_policy_t policy;
+	fx_policy (&policy, 1, 0, 1);
+	mvt_engine_config_t config = fx_config (&policy, 2, 2);
+	mvt_engine_t *e = fx_new (&config);
+	mvt_home_range_t all = { .table = MVT_NONE, .instance = 0 };
+	mvt_home_desc_t rules = { .version = 2, .ranges = &all, .n_ranges = 1 };
+
+	assert_int_equal (fx_home (e, 1, 1, NULL, 0, 1), 0);
+	assert_int_equal (mvt_engine_drain (e, 1), 0);
+	for (uint32_t i = 0; i < 10; i++)
+		mvt_engine_advance (e, 1);
+	assert_int_equal (fx_snapshot (e, 1).state, MVT_INSTANCE_DRAINING);
+	assert_true (fx_count (e, 1, "blocks_free") > 0);
+	assert_true (fx_count (e, 1, "blocks_free") < 200);
+	assert_int_equal (fx_udp (e, 1, 1, NULL).instance, 1);
+	mvt_engine_advance (e, 301);
+	assert_int_equal (fx_home (e, 2, 0, NULL, 0, 0), 0);
+	mvt_engine_advance (e, 1);
+	assert_int_equal (fx_snapshot (e, 1).state, MVT_INSTANCE_DRAINING);
+	assert_int_equal (mvt_engine_set_rules (e, &rules), 0);
+	mvt_engine_advance (e, 1);
+	assert_int_equal (fx_snapshot (e, 1).state, MVT_INSTANCE_SPARE);
+	/* and back again */
+	assert_int_equal (mvt_engine_activate (e, 1), 0);
+	assert_true (mvt_engine_shard (e, 0, 1, 50) > 400);
+	assert_int_equal (fx_home (e, 3, 1, NULL, 0, 1), 0);
+	assert_int_equal (fx_udp (e, 1, 1, NULL).instance, 1);
+	mvt_engine_free (e);
+}
 
 static void
 scale_out_and_in_changes_no_mapping (void **state)
@@ -664,6 +733,8 @@ main (void)
 		cmocka_unit_test (steps_are_deterministic),
 		cmocka_unit_test (mappings_expire_with_the_clock),
 		cmocka_unit_test (one_instance_can_use_the_whole_pool),
+		cmocka_unit_test (an_exhausted_address_is_refilled),
+		cmocka_unit_test (draining_ends_after_the_last_rule),
 		cmocka_unit_test (scale_out_and_in_changes_no_mapping),
 		cmocka_unit_test (reset_drops_mappings_and_keeps_blocks),
 		cmocka_unit_test (removed_addresses_drain_then_go),
