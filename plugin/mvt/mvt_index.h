@@ -60,7 +60,7 @@ int mvt_index_verify (const mvt_index_t *ix, const mvt_entry_t *lines);
 static inline uint32_t
 mvt_index_hash (const mvt_index_t *ix, uint32_t addr, uint16_t port, uint8_t proto, uint16_t realm)
 {
-	uint64_t key = (uint64_t) addr << 32 | (uint32_t) port << 16 | realm;
+	uint64_t key = addr | (uint64_t) port << 32 | (uint64_t) realm << 48;
 	unsigned w = proto & 3;
 	return mvt_crc32c_u64 (0, mvt_mix (key, ix->secret.word[w].add, ix->secret.word[w].mul));
 }

@@ -2,7 +2,8 @@
  *
  * The inside of mvt_nat44_t, shared by the nat44*.c files and nobody else.
  *
- *   nat44.c          life cycle, batches, the hit paths
+ *   nat44.c          life cycle, batches
+ *   nat44_inlines.h  the hit path
  *   nat44_mapping.c  making and ending mappings, sessions, filtering
  *   nat44_slow.c     packets that are no plain hit: misses, ICMP errors, fragments, 1:1 rules
  *   nat44_job.c      jobs, housekeeping, events
