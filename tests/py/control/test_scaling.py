@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulator import LIMIT, SimDataplane, SimInstance
+from simulator import (  # type: ignore[import-not-found]
+    LIMIT,
+    SimDataplane,
+    SimInstance,
+)
 
 from hashmvt.control import homemap
 from hashmvt.control.controller import HOST_PINS_PATIENCE_S, Busy, HostController

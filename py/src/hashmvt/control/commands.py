@@ -126,7 +126,7 @@ class CoordinatorService:
         except Rejected as error:
             code, metadata = methods.to_status(error)
             await context.abort(code, str(error), metadata)
-        number = getattr(request, "from")
+        number = request.first
         while True:
             for step in [s for s in member.controller.steps if s.number >= number]:
                 yield pb.Step(number=step.number, at=step.at, text=step.text)

@@ -183,7 +183,7 @@ class HostController:
             measured=self._measured,
             calm_since=self._calm_since,
             openable=self._openable(self._home, views, now),
-            tidy_due=now >= self._tidy_at and any(map(is_pin, self._home.ranges)),
+            tidy_due=now >= self._tidy_at and len(self._home.ranges) > 1,
         )
         self._generation = snapshot.generation
         return self.observed
@@ -479,8 +479,9 @@ class HostController:
             await self._publish(settled)
             before, left = (sum(map(is_pin, h.ranges)) for h in (home, settled))
             self._say(
-                f"pins whose hosts have gone are taken back: {before} to {left} hosts, "
-                f"{len(home.pins)} to {len(settled.pins)} endpoints"
+                f"what is no longer needed is taken back: {len(home.ranges) - before} to "
+                f"{len(settled.ranges) - left} ranges, {before} to {left} pinned hosts, "
+                f"{len(home.pins)} to {len(settled.pins)} pinned endpoints"
             )
             return  # the next step of the same pins is due at once
         took = self._clock() - started

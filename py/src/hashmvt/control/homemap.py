@@ -284,7 +284,10 @@ def settle(
         if (pin.realm, pin.endpoint, pin.instance) not in alive.endpoints:
             edit.unpin(pin)  # where it stood nothing new is made
     for entry in home.ranges:
-        if not is_pin(entry) or entry.instance is None:
+        if not is_pin(entry):
+            _settle_range(edit, home, index, entry)
+            continue
+        if entry.instance is None:
             continue
         addr = entry.prefix.network_address
         outer = index.longest(entry.realm, addr, HOST_BITS)
@@ -292,6 +295,16 @@ def settle(
         if outer.closing is None and target is not None:
             _settle_host(edit, entry, target, alive)
     return edit.done()
+
+
+def _settle_range(edit: _Edit, home: HomeMap, index: _Index, entry: HomeRange) -> None:
+    """Take away a range that says what the range around it says anyway."""
+    prefix = entry.prefix
+    if prefix.prefixlen == 0 or entry.closing:
+        return
+    outer = index.longest(entry.realm, prefix.network_address, prefix.prefixlen)
+    if outer.closing is None and owner_of(home, outer) == owner_of(home, entry):
+        edit.remove(entry)
 
 
 def _settle_host(edit: _Edit, entry: HomeRange, target: int, alive: Alive) -> None:
