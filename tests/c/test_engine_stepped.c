@@ -31,6 +31,7 @@ bad_configurations_are_refused (void **state)
 	REFUSED (c.max_mappings = 0, MVT_ERR_INVALID, "max_mappings");
 	REFUSED (c.max_slots = 1, MVT_ERR_FULL, "policy is not accepted");
 	REFUSED (c.max_mappings = 4000000000u, MVT_ERR_NO_MEMORY, "lower max_mappings");
+	REFUSED ((c.max_slots = 1u << 20, c.block_size = 1), MVT_ERR_NO_MEMORY, "the pool");
 	REFUSED (c.tun_inside = "hmvt-x", MVT_ERR_INVALID, "no devices");
 #undef REFUSED
 }
@@ -444,7 +445,11 @@ scale_out_and_in_changes_no_mapping (void **state)
 	for (uint32_t h = 0; h < 100; h++)
 		fx_udp (e, h, 9, &ext[h]);
 	free_before = fx_count (e, 0, "blocks_free");
+	/* nothing is sent to an instance that is not there */
 	assert_int_equal (mvt_engine_transfer (e, 0, 1, MVT_NONE, 5), MVT_ERR_INVALID);
+	assert_int_equal (fx_home (e, 1, 0, &moved, 1, 0), MVT_ERR_INVALID);
+	assert_int_equal (fx_home (e, 1, 7, NULL, 0, 0), MVT_ERR_INVALID);
+	assert_int_equal (mvt_engine_home_version (e), 0);
 	assert_int_equal (mvt_engine_activate (e, 1), 0);
 	assert_int_equal (mvt_engine_activate (e, 1), 0);
 	assert_int_equal (mvt_engine_activate (e, 3), MVT_ERR_INVALID);
