@@ -1,19 +1,23 @@
-# SPDX-License-Identifier: Apache-2.0
+*** Comments ***
+SPDX-License-Identifier: Apache-2.0
+
+
 *** Settings ***
-Documentation       What happens when something runs out: RFC 6888 REQ-4 and REQ-11, DESIGN 8.
+Documentation    What happens when something runs out: RFC 6888 REQ-4 and REQ-11, DESIGN 8.
 ...
-...                 New flows are dropped and counted under the reason; flows that exist go on, and none is ended to make room.
+...              New flows are dropped and counted under the reason; flows that exist go on, and none is
+...              ended to make room.
 
-Resource            ../resources/dataplane.resource
+Resource         ../resources/dataplane.resource
 
-Test Teardown       Stop Dataplane
+Test Teardown    Stop Dataplane
 
-Test Tags           exhaustion
+Test Tags        exhaustion
 
 
 *** Variables ***
 # 128 ports of each address, in two blocks
-&{SMALL}            nat44.ports=1024-1151    nat44.hold_down={seconds: 0}
+&{SMALL}    nat44.ports=1024-1151    nat44.hold_down={seconds: 0}
 
 
 *** Test Cases ***
@@ -52,7 +56,8 @@ Protocols Do Not Take Each Other's Ports
     Packets Should Leave    ${ping}    1
 
 Exhausted Address Falls Back To Another
-    [Documentation]    DESIGN 4.2, paired pooling: a host whose address has no port left gets one of another address.
+    [Documentation]    DESIGN 4.2, paired pooling: a host whose address has no port left gets one of another
+    ...    address.
     [Setup]    Start Dataplane    &{SMALL}    nat44.pool=[198.51.100.0/31]
     ${burst} =    Send Udp From Ports    200    ${CLIENT}    ${SERVER}:53
     Packets Should Leave    ${burst}    200
@@ -98,7 +103,8 @@ Instance Has A Limit Of Mappings
     Drops Should Be    ${burst}    out of mappings    2
 
 Instance That Runs Dry Is Refilled
-    [Documentation]    DESIGN 5, refill: with all load on one of four instances, 99.9 % of the whole pool can be used.
+    [Documentation]    DESIGN 5, refill: with all load on one of four instances, 99.9 % of the whole pool can be
+    ...    used.
     [Tags]    instances
     [Setup]    Start Dataplane    nat44.pool=[198.51.100.1]    nat44.ports=1024-2047
     ...    dataplane.instances={initial: 4, max: 4}

@@ -1,14 +1,17 @@
-# SPDX-License-Identifier: Apache-2.0
+*** Comments ***
+SPDX-License-Identifier: Apache-2.0
+
+
 *** Settings ***
-Documentation       Who may send to a mapping: RFC 4787 section 5 and REQ-8, RFC 5382 REQ-3, RFC 6888 REQ-7.
+Documentation    Who may send to a mapping: RFC 4787 section 5 and REQ-8, RFC 5382 REQ-3, RFC 6888 REQ-7.
 ...
-...                 The client has spoken to ``SERVER``:53 and to nobody else.
+...              The client has spoken to ``SERVER``:53 and to nobody else.
 
-Resource            ../resources/dataplane.resource
+Resource         ../resources/dataplane.resource
 
-Test Teardown       Stop Dataplane
+Test Teardown    Stop Dataplane
 
-Test Tags           filtering
+Test Tags        filtering
 
 
 *** Test Cases ***
@@ -55,7 +58,8 @@ Speaking To A Remote Host Lets It In
     Get Counter    mappings_created    ==    1
 
 Permission Ends Before The Mapping Does
-    [Documentation]    DESIGN 4.2: each remote endpoint is a session with a time of its own; the mapping lives with the longest.
+    [Documentation]    DESIGN 4.2: each remote endpoint is a session with a time of its own; the mapping lives with
+    ...    the longest.
     [Setup]    Start Dataplane    nat44.filtering=address-and-port-dependent
     Send Udp    ${CLIENT}:5000    ${STRANGER}:53
     Advance Clock    200 seconds

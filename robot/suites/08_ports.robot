@@ -1,12 +1,15 @@
-# SPDX-License-Identifier: Apache-2.0
+*** Comments ***
+SPDX-License-Identifier: Apache-2.0
+
+
 *** Settings ***
-Documentation       How ports and blocks are given out: RFC 6056, RFC 6888 REQ-12 to REQ-15, DESIGN 4.2.
+Documentation    How ports and blocks are given out: RFC 6056, RFC 6888 REQ-12 to REQ-15, DESIGN 4.2.
 
-Resource            ../resources/dataplane.resource
+Resource         ../resources/dataplane.resource
 
-Test Teardown       Stop Dataplane
+Test Teardown    Stop Dataplane
 
-Test Tags           ports
+Test Tags        ports
 
 
 *** Test Cases ***
@@ -24,7 +27,8 @@ Ports Are Hard To Guess
     Ports Should Be Hard To Guess    ${burst}
 
 Few Blocks Are Open At A Time
-    [Documentation]    DESIGN 4.2: ports are random inside open blocks only, so that the other blocks stay free for other instances.
+    [Documentation]    DESIGN 4.2: ports are random inside open blocks only, so that the other blocks stay free for
+    ...    other instances.
     [Setup]    Start Dataplane    nat44.pool=[198.51.100.1]
     ${burst} =    Send Udp From Ports    256    ${CLIENT}    ${SERVER}:53
     Ports Should Lie In Blocks    ${burst}    64    at_most=24
@@ -47,7 +51,8 @@ Host Has A Limit Of Blocks
     Drops Should Be    ${burst}    block limit    2
 
 Assignment And Release Of A Block Are Reported
-    [Documentation]    RFC 6888 REQ-12 and section 4, DESIGN 4.2: they are the log records, with host, address and ports.
+    [Documentation]    RFC 6888 REQ-12 and section 4, DESIGN 4.2: they are the log records, with host, address and
+    ...    ports.
     [Setup]    Start Dataplane    nat44.allocation=block    nat44.hold_down={seconds: 0}
     Send Udp From Ports    20    ${CLIENT}    ${SERVER}:53
     Get Event Count    block assigned    ==    1    host=${CLIENT}
@@ -63,7 +68,8 @@ Every Mapping Is Reported Where That Is Configured
     Get Event Count    mapping ended    ==    5    host=${CLIENT}
 
 Hosts Spread Over The Pool
-    [Documentation]    DESIGN 4.2, independent hashes: with four instances every address of the pool is used, not a quarter.
+    [Documentation]    DESIGN 4.2, independent hashes: with four instances every address of the pool is used, not a
+    ...    quarter.
     [Setup]    Start Dataplane    nat44.pool=[198.51.100.0/28]    dataplane.instances={initial: 4, max: 4}
     ${burst} =    Send Udp From Hosts    400    10.0.0.0/16    ${SERVER}:53
     Packets Should Leave    ${burst}    400

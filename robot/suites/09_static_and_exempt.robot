@@ -1,20 +1,26 @@
-# SPDX-License-Identifier: Apache-2.0
+*** Comments ***
+SPDX-License-Identifier: Apache-2.0
+
+
 *** Settings ***
-Documentation       Static mappings, 1:1 rules, and what is not translated: DESIGN 4.2, RFC 6888 REQ-6.
+Documentation    Static mappings, 1:1 rules, and what is not translated: DESIGN 4.2, RFC 6888 REQ-6.
 ...
-...                 The client is a server here: 10.0.0.1:80 is 198.51.100.1:8080. 10.0.5.0/24 is 203.0.113.0/24, host by host.
+...              The client is a server here: 10.0.0.1:80 is 198.51.100.1:8080. 10.0.5.0/24 is
+...              203.0.113.0/24, host by host.
 
-Resource            ../resources/dataplane.resource
+Resource         ../resources/dataplane.resource
 
-Test Setup          Start Dataplane    &{STATICS}    nat44.exempt=[192.0.2.128/25]
-Test Teardown       Stop Dataplane
+Test Setup       Start Dataplane    &{STATICS}    nat44.exempt=[192.0.2.128/25]
+Test Teardown    Stop Dataplane
 
-Test Tags           static
+Test Tags        static
 
 
 *** Variables ***
-&{STATICS}          nat44.static=[{inside: "10.0.0.1:80", outside: "198.51.100.1:8080", protocol: [tcp, udp]}, {inside: 10.0.5.0/24, outside: 203.0.113.0/24}]
-${GRE}              47
+${PORT_80}    {inside: "10.0.0.1:80", outside: "198.51.100.1:8080", protocol: [tcp, udp]}
+${NET_5}      {inside: 10.0.5.0/24, outside: 203.0.113.0/24}
+&{STATICS}    nat44.static=[${PORT_80}, ${NET_5}]
+${GRE}        47
 
 
 *** Test Cases ***
@@ -41,7 +47,8 @@ Port Of A Static Mapping Is Nobody Else's
     Drops Should Be    ${burst}    out of ports    1
 
 Static Mapping Is Added And Removed While Packets Flow
-    [Documentation]    DESIGN 6 (static_add, static_del): it takes the place of a dynamic mapping, and leaves when told to.
+    [Documentation]    DESIGN 6 (static_add, static_del): it takes the place of a dynamic mapping, and leaves when
+    ...    told to.
     Send Udp    ${NEIGHBOUR}:7000    ${SERVER}:53
     Add Static Mapping    ${NEIGHBOUR}:7000    198.51.100.2:7000
     Get External Endpoint    ${NEIGHBOUR}:7000    ==    198.51.100.2:7000
@@ -87,14 +94,16 @@ Exemption Holds For Hosts With A Mapping
     Packet Should Pass Untranslated    ${exempt}    exempt
 
 Exemption Begins With The Next Packet
-    [Documentation]    DESIGN 4.2, RFC 6888 REQ-6: a reload that exempts a destination holds for flows that exist too.
+    [Documentation]    DESIGN 4.2, RFC 6888 REQ-6: a reload that exempts a destination holds for flows that exist
+    ...    too.
     Send Udp    ${NEIGHBOUR}:5000    ${STRANGER}:53
     Change Configuration    nat44.exempt=[${STRANGER}]
     ${exempt} =    Send Udp    ${NEIGHBOUR}:5000    ${STRANGER}:53
     Packet Should Pass Untranslated    ${exempt}    exempt
 
 What Is Not Ours Goes On Untouched
-    [Documentation]    DESIGN 4.2: neither a source that is no inside host nor a destination outside the pool is translated.
+    [Documentation]    DESIGN 4.2: neither a source that is no inside host nor a destination outside the pool is
+    ...    translated.
     ${transit} =    Send Raw    inside    4500001c0001000040110cbeac100001c00002011388003500080000
     Packet Should Pass Untranslated    ${transit}    not inside
     ${routed} =    Send Udp    ${SERVER}:53    198.51.100.99:5000

@@ -1,21 +1,25 @@
-# SPDX-License-Identifier: Apache-2.0
+*** Comments ***
+SPDX-License-Identifier: Apache-2.0
+
+
 *** Settings ***
-Documentation       Scaling without migration: DESIGN 5, the five steps and the three beats.
+Documentation    Scaling without migration: DESIGN 5, the five steps and the three beats.
 ...
-...                 Instance 0 has everything and flows that live. Instance 1 is started and gets half of the inside, 10.0.0.0/17 of
-...                 10.0.0.0/16. No packet is lost, no mapping changes, at no point between.
+...              Instance 0 has everything and flows that live. Instance 1 is started and gets half of
+...              the inside, 10.0.0.0/17 of
+...              10.0.0.0/16. No packet is lost, no mapping changes, at no point between.
 
-Resource            ../resources/dataplane.resource
+Resource         ../resources/dataplane.resource
 
-Test Setup          Start Dataplane
-Test Teardown       Stop Dataplane
+Test Setup       Start Dataplane
+Test Teardown    Stop Dataplane
 
-Test Tags           scale-out    instances
+Test Tags        scale-out    instances
 
 
 *** Variables ***
-${MOVED}            10.0.0.0/17
-&{FROM_0_TO_1}      giver=0    taker=1
+${MOVED}          10.0.0.0/17
+&{FROM_0_TO_1}    giver=0    taker=1
 
 
 *** Test Cases ***
@@ -39,7 +43,8 @@ Free Blocks Are Shared And Mappings Stay
     Flows Should Go On    ${flows}
 
 Live Hosts Are Pinned And New Ones Move
-    [Documentation]    DESIGN 5, steps iv and v, all three beats: flows go on where they are, new hosts of the range are mapped at 1.
+    [Documentation]    DESIGN 5, steps iv and v, all three beats: flows go on where they are, new hosts of the
+    ...    range are mapped at 1.
     ${flows} =    Start Flows    40    10.0.0.0/24    ${SERVER}:53
     Instance 1 Takes Over The Moved Range
     Flows Should Go On    ${flows}
@@ -64,17 +69,19 @@ New Flow Of A Pinned Host Stays With Its Host
     Source Should Be    ${sent}    ${flows[0].external.addr}
 
 Closing Range Never Gives An Endpoint Two Mappings
-    [Documentation]    DESIGN 5, first beat: instance 0 goes on for hosts that it serves and hands all others to 1, marked as new.
+    [Documentation]    DESIGN 5, first beat: instance 0 goes on for hosts that it serves and hands all others to 1,
+    ...    marked as new.
     ${flows} =    Start Flows    10    10.0.0.0/24    ${SERVER}:53
     Range Is Closing
-    ${served} =    Send Udp    10.0.0.1:9999    ${SERVER}:53
+    Send Udp    10.0.0.1:9999    ${SERVER}:53
     Get Instance Of    10.0.0.1:9999    ==    0
-    ${new} =    Send Udp    10.0.1.1:5000    ${SERVER}:53
+    Send Udp    10.0.1.1:5000    ${SERVER}:53
     Get Instance Of    10.0.1.1:5000    ==    1
     Flows Should Go On    ${flows}
 
 Both Sides Of A Closing Range Are Reached
-    [Documentation]    DESIGN 5, first beat: answers to either owner arrive, wherever the dispatcher sends them first.
+    [Documentation]    DESIGN 5, first beat: answers to either owner arrive, wherever the dispatcher sends them
+    ...    first.
     Range Is Closing
     ${flows} =    Start Flows    30    10.0.1.0/24    ${SERVER}:53
     Get Live Host Count    ${MOVED}    ==    30    instance=1
@@ -82,8 +89,9 @@ Both Sides Of A Closing Range Are Reached
     Get Counter    handed_over    >=    30    instance=0
 
 Hosts Read In The Second Beat Are All There Will Be
-    [Documentation]    DESIGN 5, second beat: A's live hosts are complete once the range is closing; reading changes nothing.
-    ${flows} =    Start Flows    10    10.0.0.0/24    ${SERVER}:53
+    [Documentation]    DESIGN 5, second beat: A's live hosts are complete once the range is closing; reading
+    ...    changes nothing.
+    Start Flows    10    10.0.0.0/24    ${SERVER}:53
     Range Is Closing
     Start Flows    10    10.0.1.0/24    ${SERVER}:53
     ${read} =    Read Hosts To Pin
@@ -92,7 +100,8 @@ Hosts Read In The Second Beat Are All There Will Be
     Get Pin Count    ==    10
 
 Home Map Alone Decides, Rules Only Save Hand-Overs
-    [Documentation]    DESIGN 4.3: with the dispatcher's old rules every packet still finds its owner, one hand-over later.
+    [Documentation]    DESIGN 4.3: with the dispatcher's old rules every packet still finds its owner, one
+    ...    hand-over later.
     Range Is Closing
     ${read} =    Read Hosts To Pin
     Swap Range    ${read}
@@ -115,12 +124,14 @@ Each Beat May Be Repeated
     Flows Should Go On    ${flows}
 
 Older Home Map Is Refused
-    [Documentation]    DESIGN 5 and 6: a map is acknowledged with its version; an old coordinator cannot turn time back.
+    [Documentation]    DESIGN 5 and 6: a map is acknowledged with its version; an old coordinator cannot turn time
+    ...    back.
     Instance 1 Takes Over The Moved Range
     Older Home Map Should Be Refused
 
 Pin Dies With The Host's Mappings
-    [Documentation]    DESIGN 5: a pin is taken back by the same three beats; the host begins anew at the range's owner.
+    [Documentation]    DESIGN 5: a pin is taken back by the same three beats; the host begins anew at the range's
+    ...    owner.
     Start Flows    10    10.0.0.0/24    ${SERVER}:53
     Instance 1 Takes Over The Moved Range
     Advance Clock    301 seconds
@@ -130,7 +141,8 @@ Pin Dies With The Host's Mappings
     Get Instance Of    10.0.0.1:5000    ==    1
 
 Busy Host Is Opened
-    [Documentation]    DESIGN 5: its live endpoints stay at 0, its new ones are mapped at 1 with the same external address.
+    [Documentation]    DESIGN 5: its live endpoints stay at 0, its new ones are mapped at 1 with the same external
+    ...    address.
     ${flows} =    Start Flows    1    10.0.0.0/24    ${SERVER}:53
     Instance 1 Takes Over The Moved Range
     Host Is Opened Towards Instance 1    10.0.0.1    ${flows[0].external}
@@ -140,7 +152,8 @@ Busy Host Is Opened
     Flows Should Go On    ${flows}
 
 Scale-In Gives Everything Back
-    [Documentation]    DESIGN 5: the reverse, ending with combine: the drained instance turns spare once its last mapping and hold-down ended.
+    [Documentation]    DESIGN 5: the reverse, ending with combine: the drained instance turns spare once its last
+    ...    mapping and hold-down ended.
     Instance 1 Takes Over The Moved Range
     ${flows} =    Start Flows    20    10.0.1.0/24    ${SERVER}:53
     Instance 1 Gives Everything Back
@@ -162,7 +175,8 @@ Nothing Is Dropped While All Of It Happens
     Get All Drops    ==    0
 
 Taken Over Instance Drops Its Mappings Before Its Next Packet
-    [Documentation]    DESIGN 5, failure: the ownership epoch is raised; what it had is gone, what others have is not.
+    [Documentation]    DESIGN 5, failure: the ownership epoch is raised; what it had is gone, what others have is
+    ...    not.
     Instance 1 Takes Over The Moved Range
     ${lost} =    Start Flows    10    10.0.1.0/24    ${SERVER}:53
     ${kept} =    Start Flows    10    10.0.128.0/24    ${SERVER}:53
@@ -171,7 +185,8 @@ Taken Over Instance Drops Its Mappings Before Its Next Packet
     Flows Should Go On    ${kept}
 
 Blocks Move Between Instances On Request
-    [Documentation]    DESIGN 5, refill across hosts, and 6 (transfer): only free ones, of one address where that is asked.
+    [Documentation]    DESIGN 5, refill across hosts, and 6 (transfer): only free ones, of one address where that
+    ...    is asked.
     Start Instance    1
     ${moved} =    Give Free Blocks    50    &{FROM_0_TO_1}    external=198.51.100.2
     Should Be Equal    ${moved}    ${50}

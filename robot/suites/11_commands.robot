@@ -1,14 +1,18 @@
-# SPDX-License-Identifier: Apache-2.0
+*** Comments ***
+SPDX-License-Identifier: Apache-2.0
+
+
 *** Settings ***
-Documentation       The commands as users run them: DESIGN 7 and 8.
+Documentation     The commands as users run them: DESIGN 7 and 8.
 ...
-...                 Exit code 0: done; 1: failed; 2: wrong usage or configuration. A complaint is a sentence that says what to do.
+...               Exit code 0: done; 1: failed; 2: wrong usage or configuration. A complaint is a sentence
+...               that says what to do.
 
-Resource            ../resources/dataplane.resource
+Resource          ../resources/dataplane.resource
 
-Suite Teardown      Remove Files
+Suite Teardown    Remove Files
 
-Test Tags           commands
+Test Tags         commands
 
 
 *** Test Cases ***
@@ -60,7 +64,8 @@ Capture Is Translated
     ethernet    pcapng
 
 Replay Is Repeatable
-    [Documentation]    DESIGN 7: for given input, seed and number of instances the output is the same byte for byte.
+    [Documentation]    DESIGN 7: for given input, seed and number of instances the output is the same byte for
+    ...    byte.
     ${in} =    Write Capture    100
     ${one} =    Replay To New File    ${in}    --seed    7
     ${two} =    Replay To New File    ${in}    --seed    7
@@ -74,7 +79,7 @@ Replay Shares The Work
     Should Be Equal    ${count}    ${200}
 
 Capture That Is Cut Is Read As Far As It Goes
-    [Documentation]    DESIGN 8, issue 2: what was read is written, exit code 1, the offset is named.
+    [Documentation]    DESIGN 8: what was read is written, exit code 1, the offset is named.
     ${in} =    Write Capture    10
     Cut File    ${in}    off=5
     ${out} =    Missing File    .pcap
