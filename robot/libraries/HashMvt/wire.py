@@ -121,7 +121,14 @@ def describe(data: bytes) -> str:
 def faults(packets: Iterable[bytes]) -> list[str]:
     """Return what is wrong with packets; an empty list when they are sound."""
     found: list[str] = []
-    whole, rest = reassembled(packets)
+    readable: list[bytes] = []
+    for data in packets:
+        try:
+            header(data)
+            readable.append(data)
+        except ValueError as error:
+            found.append(str(error))
+    whole, rest = reassembled(readable)
     for data in whole:
         found += [f"{fault}: {describe(data)}" for fault in _faults(data)]
     for data in rest:
@@ -130,10 +137,7 @@ def faults(packets: Iterable[bytes]) -> list[str]:
 
 
 def _header_faults(data: bytes) -> list[str]:
-    try:
-        head = header(data)
-    except ValueError as error:
-        return [str(error)]
+    head = header(data)
     found = []
     if head.total != len(data):
         found.append(f"total length is {head.total}, not {len(data)}")
