@@ -74,7 +74,9 @@ class Rig:
             quiet = 0 if change and self.controller.operation else quiet + 1
             for _ in range(4):
                 await self.send(random_.choice(list(self.mapped)))
-            await self.send(Endpoint(random_.choice(HOSTS), random_.randrange(1024, 9999), Proto.UDP))
+            await self.send(
+                Endpoint(random_.choice(HOSTS), random_.randrange(1024, 9999), Proto.UDP)
+            )
 
 
 @asynccontextmanager
