@@ -329,7 +329,8 @@ instance_main (void *arg)
 
 		count_add (&instance->count.loops, 1);
 		worked = jobs (instance, engine_tick (engine));
-		/* after the jobs: whoever was told that a loop has begun may have moved the clock */
+		/* after the jobs: whoever was told that a loop has begun may have moved the clock
+		 */
 		now = engine_tick (engine);
 		n = gather (instance, pkts);
 		if (n)
