@@ -19,9 +19,11 @@
 #include "mvt_tcp.h"
 #include "nat44.h"
 
-/* A packet may be handed over twice; a fragment once more, to where its datagram is known. */
-#define NAT44_MAX_HOPS		2u
-#define NAT44_MAX_HOPS_FRAGMENT 3u
+/* A packet may be handed over twice; a fragment once more, to where its datagram is known, and a
+ * hairpin once more, to the owner of its destination: a dispatcher behind the times and a closing
+ * range have cost it two before. */
+#define NAT44_MAX_HOPS	      2u
+#define NAT44_MAX_HOPS_LONGER 3u
 /* Addresses tried when a host's own is exhausted. */
 #define NAT44_FALLBACK_TRIES 64u
 /* Lines that a slice of a job looks at: about 20 us. */

@@ -11,10 +11,12 @@
 static void
 hand_over (mvt_nat44_t *nat, mvt_pkt_t *pkt, const mvt_parsed_t *parsed, uint16_t to)
 {
+	bool longer = parsed->fragment || (pkt->flags & MVT_PKT_HAIRPIN);
+
 	if (to == MVT_NO_INSTANCE)
 		nat44_drop (nat, pkt, MVT_DROP_NO_OWNER);
 	else if (to == nat->instance ||
-		 pkt->hops >= (parsed->fragment ? NAT44_MAX_HOPS_FRAGMENT : NAT44_MAX_HOPS))
+		 pkt->hops >= (longer ? NAT44_MAX_HOPS_LONGER : NAT44_MAX_HOPS))
 		nat44_drop (nat, pkt, MVT_DROP_HANDOFF_LOOP);
 	else
 	{
