@@ -232,9 +232,8 @@ static void
 icmp_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_t now)
 {
 	mvt_embedded_t emb;
-	mvt_home_answer_t answer;
 	mvt_drop_t drop;
-	uint32_t outside;
+	uint32_t outside, ext_addr;
 
 	if (!mvt_icmp_embedded (pkt, parsed, &emb, &drop))
 	{
@@ -266,12 +265,13 @@ icmp_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_t no
 		finish_icmp (nat, pkt, parsed, MVT_IN2OUT, now);
 		return;
 	}
-	mvt_home_lookup (nat->home, 0, emb.dst, emb.dport, emb.proto, &answer);
-	uint16_t home = answer.flags & MVT_HOME_F_CLOSING ? answer.from : answer.instance;
-	if (home == nat->instance)
+	/* who would make its mapping now is the last who could have it */
+	mvt_parsed_t about = *parsed;
+	about.src = emb.dst;
+	about.sport = emb.dport;
+	about.proto = emb.proto;
+	if (mine_to_create (nat, pkt, &about, &ext_addr))
 		nat44_drop (nat, pkt, MVT_DROP_ICMP_NO_MAPPING);
-	else
-		hand_over (nat, pkt, parsed, home);
 }
 
 static void
