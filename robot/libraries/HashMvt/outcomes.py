@@ -223,22 +223,7 @@ class Outcomes:
 
         Nothing was lost and no mapping has changed (DESIGN 5).
         """
-        driver = self._testbed.driver
-        out = await driver.send(
-            Side.INSIDE, [packets.udp(f.inside, f.remote, b"more") for f in flows]
-        )
-        back = await driver.send(
-            Side.OUTSIDE, [packets.udp(f.remote, f.external, b"more") for f in flows]
-        )
-        wrong = wire.faults(leaving.data for leaving in [*out, *back])
-        wrong += _missing(
-            {(f.external, f.remote) for f in flows}, (wire.ends(leaving.data) for leaving in out)
-        )
-        wrong += _missing(
-            {(f.remote, f.inside) for f in flows}, (wire.ends(leaving.data) for leaving in back)
-        )
-        if wrong:
-            raise AssertionError("; ".join(wrong))
+        await check_flows(self._testbed, flows)
 
     @keyword
     async def flows_should_have_ended(self, flows: list[Flow]) -> None:
@@ -250,6 +235,29 @@ class Outcomes:
         reached = [one for one in back if wire.ends(one.data)[1] in clients]
         if reached:
             raise AssertionError(f"{len(reached)} of {len(flows)} packets got through")
+
+
+async def check_flows(testbed: Testbed, flows: list[Flow]) -> None:
+    """Send a packet of each flow each way.
+
+    Raises:
+        AssertionError: one did not arrive, or arrived elsewhere or damaged.
+
+    """
+    driver = testbed.driver
+    out = await driver.send(Side.INSIDE, [packets.udp(f.inside, f.remote, b"more") for f in flows])
+    back = await driver.send(
+        Side.OUTSIDE, [packets.udp(f.remote, f.external, b"more") for f in flows]
+    )
+    wrong = wire.faults(leaving.data for leaving in [*out, *back])
+    wrong += _missing(
+        {(f.external, f.remote) for f in flows}, (wire.ends(leaving.data) for leaving in out)
+    )
+    wrong += _missing(
+        {(f.remote, f.inside) for f in flows}, (wire.ends(leaving.data) for leaving in back)
+    )
+    if wrong:
+        raise AssertionError("; ".join(wrong))
 
 
 def _sources(sent: Sent) -> list[HostPort]:

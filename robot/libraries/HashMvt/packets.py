@@ -3,6 +3,7 @@
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -24,6 +25,7 @@ def _ip(source: IPv4Address, target: IPv4Address, **fields: Any) -> IP:
     return IP(src=str(source), dst=str(target), ttl=TTL, **fields)
 
 
+@lru_cache(maxsize=4096)
 def udp(
     source: HostPort,
     target: HostPort,
@@ -33,7 +35,10 @@ def udp(
     options: bytes = b"",
     ident: int = 1,
 ) -> bytes:
-    """Return a datagram; a WRONG checksum is off by one."""
+    """Return a datagram; a WRONG checksum is off by one.
+
+    Remembered, because suites send the same ones again and again.
+    """
     extra = {"options": options} if options else {}
     packet = _ip(source.addr, target.addr, id=ident, **extra)
     packet /= UDP(sport=source.port, dport=target.port) / Raw(payload)

@@ -12,7 +12,7 @@ SUITES = Path(__file__).resolve().parents[3] / "robot" / "suites"
 FILES = sorted(SUITES.glob("[0-9]*.robot"))
 AREAS = {
     "translation", "icmp", "fragments", "hairpinning", "expiry", "exhaustion", "filtering",
-    "ports", "static", "scale-out", "commands",
+    "ports", "static", "scale-out", "coordination", "commands",
 }  # fmt: skip
 FORBIDDEN = {"Sleep", "Set Test Variable", "Set Suite Variable", "Set Global Variable", "Evaluate"}
 
