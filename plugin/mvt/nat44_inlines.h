@@ -39,15 +39,14 @@ typedef struct
 	union
 	{
 		const mvt_bucket_t *bucket; /* in2out, until find */
-		mvt_entry_t *entry;	    /* candidate, not verified; NULL: none */
+		mvt_entry_t *entry; /* candidate, not verified; line 0, which is never used: none */
 	};
 	uint64_t endpoint; /* word of the entry that the packet matches: nat44_endpoint */
 	uint32_t key;	   /* in2out: hash; out2in: block */
-	uint16_t kind;	   /* proto and state LIVE as in the entry; NAT44_SPECIAL: not plain */
-	uint16_t pad;
+	uint32_t kind;	   /* proto and state LIVE as in the entry; NAT44_SPECIAL: not plain */
 } nat44_slot_t;
 
-#define NAT44_SPECIAL 0xffffu
+#define NAT44_SPECIAL 3u /* no entry has this protocol */
 
 /* One chunk on its way through the stages. */
 typedef struct
@@ -92,11 +91,32 @@ nat44_half (const void *field)
 	return half;
 }
 
-/* An endpoint as it lies in an entry, realm 0 (inside) or protocol and state 0 (external). */
-static inline uint64_t
-nat44_endpoint (uint32_t addr, uint16_t port)
+/* The endpoint of a plain packet that an entry is found by, as it lies there: realm 0 (inside), or
+ * protocol and state 0 (external). */
+static inline __attribute__ ((always_inline)) uint64_t
+nat44_endpoint (const uint8_t *p, unsigned dir)
 {
-	return addr | (uint64_t) port << 32;
+#if defined(__SSSE3__) && defined(__x86_64__)
+	/* bytes 8 to 23: source at 4, destination at 8, ports at 12 and 14 */
+	const __m128i bytes = _mm_loadu_si128 ((const __m128i *) (const void *) (p + 8));
+	const __m128i order = dir == MVT_IN2OUT
+				      ? _mm_set_epi32 (-1, -1, (int) 0xffff0c0d, 0x04050607)
+				      : _mm_set_epi32 (-1, -1, (int) 0xffff0e0f, 0x08090a0b);
+	return (uint64_t) _mm_cvtsi128_si64 (_mm_shuffle_epi8 (bytes, order));
+#else
+	return mvt_load32 (p + (dir == MVT_IN2OUT ? 12 : 16)) |
+	       (uint64_t) mvt_load16 (p + (dir == MVT_IN2OUT ? 20 : 22)) << 32;
+#endif
+}
+
+/* Not plain: any bucket or block may be read for it, but no entry matches it. */
+static inline void
+nat44_slot_special (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
+{
+	slot->bucket = dir == MVT_IN2OUT ? batch->index->buckets.bucket : NULL;
+	slot->endpoint = 0;
+	slot->key = 0;
+	slot->kind = NAT44_SPECIAL;
 }
 
 static inline __attribute__ ((always_inline)) void
@@ -105,57 +125,60 @@ nat44_stage_parse (const nat44_batch_t *batch, const mvt_pkt_t *pkt, nat44_slot_
 {
 	mvt_plain_t plain;
 
-	slot->kind = NAT44_SPECIAL;
 	if (mvt_unlikely (!mvt_packet_plain (pkt, &plain)))
+	{
+		nat44_slot_special (batch, slot, dir);
 		return;
+	}
+	uint64_t endpoint = nat44_endpoint (pkt->l3, dir);
+	slot->endpoint = endpoint;
+	slot->kind = plain.proto | MVT_ENTRY_LIVE << 8;
 	if (dir == MVT_IN2OUT)
 	{
-		uint32_t addr = (uint32_t) (plain.addrs >> 32);
-		uint16_t port = (uint16_t) (plain.ports >> 16);
-		uint32_t hash = mvt_index_hash (batch->index, addr, port, plain.proto, 0);
-		slot->endpoint = nat44_endpoint (addr, port);
+		uint32_t hash = mvt_index_hash_word (batch->index, endpoint, plain.proto);
 		slot->bucket = mvt_index_bucket (batch->index, hash);
 		slot->key = hash;
 		__builtin_prefetch (slot->bucket);
+		return;
 	}
-	else
+	uint32_t place = mvt_policy_slot_of (batch->policy, (uint32_t) endpoint, NULL);
+	if (mvt_unlikely (place == MVT_NONE))
 	{
-		uint32_t addr = (uint32_t) plain.addrs;
-		uint16_t port = (uint16_t) plain.ports;
-		uint32_t place = mvt_policy_slot_of (batch->policy, addr, NULL);
-		if (mvt_unlikely (place == MVT_NONE))
-			return;
-		slot->endpoint = nat44_endpoint (addr, port);
-		slot->key = mvt_directory_block (batch->directory, place, port);
-		mvt_pool_prefetch (batch->pool, slot->key);
+		nat44_slot_special (batch, slot, dir);
+		return;
 	}
-	slot->kind = (uint16_t) (plain.proto | MVT_ENTRY_LIVE << 8);
+	slot->key = mvt_directory_block (batch->directory, place, (uint16_t) (endpoint >> 32));
+	mvt_pool_prefetch (batch->pool, slot->key);
 }
 
 /* Returns true for a stray. */
 static inline __attribute__ ((always_inline)) bool
 nat44_stage_find (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
 {
-	mvt_entry_t *entry = NULL;
+	mvt_entry_t *entry;
 
-	if (mvt_likely (slot->kind != NAT44_SPECIAL))
+	if (dir == MVT_IN2OUT)
 	{
-		if (dir == MVT_IN2OUT)
+		uint32_t line;
+		if (mvt_unlikely (!mvt_bucket_first (slot->bucket, slot->key, &line)))
 		{
-			uint32_t line = mvt_bucket_candidate (slot->bucket, slot->key);
-			if (mvt_likely (line != MVT_NONE))
-				entry = &batch->lines[line];
-			else if (slot->bucket->overflow[batch->index->buckets.live])
+			if (slot->bucket->overflow[batch->index->buckets.live])
 			{
 				slot->bucket = mvt_index_bucket (batch->index,
 								 mvt_buckets_other (slot->key));
 				__builtin_prefetch (slot->bucket);
 				return true;
 			}
+			line = 0;
 		}
-		else
-			entry = mvt_pool_place (batch->pool, slot->key, (uint8_t) slot->kind,
-						(uint16_t) (slot->endpoint >> 32));
+		entry = &batch->lines[line];
+	}
+	else
+	{
+		entry = mvt_pool_place (batch->pool, slot->key, (uint8_t) (slot->kind & 3),
+					(uint16_t) (slot->endpoint >> 32));
+		if (mvt_unlikely (!entry))
+			entry = batch->lines;
 	}
 	slot->entry = entry;
 	__builtin_prefetch (entry, 1);
@@ -165,9 +188,11 @@ nat44_stage_find (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
 static inline void
 nat44_stage_stray (const nat44_batch_t *batch, nat44_slot_t *slot)
 {
-	uint32_t line = mvt_bucket_candidate (slot->bucket, slot->key); /* both have the tag */
+	uint32_t line;
 
-	slot->entry = line == MVT_NONE ? NULL : &batch->lines[line];
+	if (!mvt_bucket_first (slot->bucket, slot->key, &line)) /* both hashes have the tag */
+		line = 0;
+	slot->entry = &batch->lines[line];
 	__builtin_prefetch (slot->entry, 1);
 }
 
@@ -208,7 +233,7 @@ nat44_stage_rewrite (const nat44_batch_t *batch, mvt_pkt_t *pkt, const nat44_slo
 	mvt_entry_t *e = slot->entry;
 	uint8_t *p = pkt->l3;
 
-	if (mvt_unlikely (!e || !nat44_plain_hit (batch, e, slot, p, dir)))
+	if (mvt_unlikely (!nat44_plain_hit (batch, e, slot, p, dir)))
 		return false;
 	nat44_touch (e, batch->now);
 	e->packets[dir]++;
