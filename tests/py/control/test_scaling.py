@@ -308,3 +308,44 @@ async def test_commands_are_refused_with_a_reason() -> None:
     await world.controller.begin_scale_out()
     with pytest.raises(Busy, match="is going on"):
         await world.controller.begin_scale_out()
+
+
+async def test_a_host_that_goes_idle_between_read_and_swap() -> None:
+    """A pin without condition gave the endpoint that began in the mixture a second mapping."""
+    world = filled()
+    sim = world.sim
+    await world.controller.begin_scale_out()
+    while not homemap.moving(sim.home_map):
+        await world.controller.step()
+    moved = [entry.prefix for entry in homemap.moving(sim.home_map)]
+    host = next(h for h in served(world) if any(h in prefix for prefix in moved))
+    new = Endpoint(host, 9, Proto.UDP)
+    sim.order = lambda: list(reversed(sim.instances))
+    happened: list[int | None] = []
+
+    def idle_then_busy() -> None:
+        if sim.mixed and not happened:
+            sim.end(Endpoint(host, 1, Proto.UDP))
+            happened.append(sim.packet(new))
+
+    sim.chaos = idle_then_busy
+    await world.controller.step()
+    assert happened == [1]
+    assert sim.packet(new) == 1
+    assert sim.packet(Endpoint(host, 10, Proto.UDP)) == 1
+    await world.settle()
+    assert sim.packet(new) == 1
+    world.check_settled()
+
+
+async def test_two_trips_leave_nothing_behind() -> None:
+    """There and back while hosts live: pins are turned round, ranges end up as they were."""
+    world = filled()
+    for _ in range(2):
+        await world.controller.begin_scale_out()
+        await world.settle()
+        await world.controller.begin_scale_in(1)
+        await world.settle()
+    assert len(world.sim.home_map.ranges) == 1
+    assert world.sim.instances[1].state is InstanceState.SPARE
+    assert {world.sim.packet(Endpoint(h, 1, Proto.UDP)) for h in world.hosts} == {0}

@@ -251,7 +251,7 @@ def swap(home: HomeMap, read: Read) -> HomeMap:
         entry = index.longest(realm, addr)
         move = entry.closing
         if move and not is_pin(entry) and move.from_instance == instance:
-            pin = HomeRange(_host(addr), instance, closing=replace(move), realm=realm)
+            pin = HomeRange(_host(addr), instance, closing=move, realm=realm)
             edit.put(pin, Owner(instance))
     return edit.done()
 
