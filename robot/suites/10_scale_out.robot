@@ -103,8 +103,7 @@ Home Map Alone Decides, Rules Only Save Hand-Overs
     [Documentation]    DESIGN 4.3: with the dispatcher's old rules every packet still finds its owner, one
     ...    hand-over later.
     Range Is Closing
-    ${read} =    Read Hosts To Pin
-    Swap Range    ${read}
+    Range Is Swapped After Reading Twice
     ${flows} =    Start Flows    20    10.0.1.0/24    ${SERVER}:53
     Get Counter    handed_over    ==    20    instance=0
     Install Rules
@@ -116,10 +115,7 @@ Each Beat May Be Repeated
     ${flows} =    Start Flows    10    10.0.0.0/24    ${SERVER}:53
     Range Is Closing
     Repeat Home Map
-    ${read} =    Read Hosts To Pin
-    ${again} =    Read Hosts To Pin
-    Should Be Equal    ${read}    ${again}
-    Swap Range    ${again}
+    Range Is Swapped After Reading Twice
     Repeat Home Map
     Flows Should Go On    ${flows}
 
@@ -159,11 +155,7 @@ Scale-In Gives Everything Back
     Instance 1 Gives Everything Back
     Get Instance State    1    ==    draining
     Flows Should Go On    ${flows}
-    Advance Clock    10 minutes
-    Take Back Pins Of Hosts That Are Gone
-    Advance Clock    3 minutes
-    Get Instance State    1    ==    spare
-    Get Gauge    blocks    ==    0    instance=1
+    Instance 1 Should End After Its Mappings
 
 Nothing Is Dropped While All Of It Happens
     [Documentation]    DESIGN 5: out and in again, with traffic between any two steps and one clock that moves.
@@ -196,6 +188,21 @@ Blocks Move Between Instances On Request
 
 
 *** Keywords ***
+Range Is Swapped After Reading Twice
+    [Documentation]    The second beat is made twice and reads the same; then the third.
+    ${read} =    Read Hosts To Pin
+    ${again} =    Read Hosts To Pin
+    Should Be Equal    ${read}    ${again}
+    Swap Range    ${again}
+
+Instance 1 Should End After Its Mappings
+    [Documentation]    Mappings, pins and hold-down end; then nothing is left that keeps it.
+    Advance Clock    10 minutes
+    Take Back Pins Of Hosts That Are Gone
+    Advance Clock    3 minutes
+    Get Instance State    1    ==    spare
+    Get Gauge    blocks    ==    0    instance=1
+
 Range Is Closing
     [Documentation]    Instance 1 runs with blocks of its own; the first beat was made.
     Start Instance    1
