@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: ASYNC110, ASYNC240 - tests wait for what will be, and files are small
+# ruff: noqa: ASYNC110, ASYNC221, ASYNC240 - tests wait for what will be, and files are small
 """Agent and coordinator over real sockets, in one process, in front of a memory dataplane."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -184,6 +185,29 @@ async def test_reload_refuses_what_needs_a_restart(path: Path) -> None:
         path.write_text("nonsense")
         with pytest.raises(ConfigError):
             await agent.reload()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")
+async def test_an_agent_on_another_host(path: Path) -> None:
+    made = ("req", "-x509", "-newkey", "rsa:2048", "-noenc", "-subj", "/CN=all")
+    command = ["openssl", *made, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem"]
+    subprocess.run([*command, "-out", "cert.pem"], cwd=path.parent, check=True, capture_output=True)
+    tls = "tls: {certificate: cert.pem, key: key.pem, authority: cert.pem}"
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        there = f"127.0.0.1:{sock.getsockname()[1]}"
+    text = path.read_text()
+    text = text.replace("agent.sock}", f'agent.sock, name: far, listen: "{there}", {tls}}}')
+    text = text.replace("heartbeat: 0.1,", f'heartbeat: 0.1, agents: ["{there}"], {tls},')
+    path.write_text(text)
+    async with running(path, coordinate=True) as coordinator:
+        assert isinstance(coordinator, Coordinator)
+        (member,) = coordinator.members.values()
+        assert member.address == there
+        await until(lambda: member.controller.observed is not None)
+        await member.controller.begin_scale_out()
+        await until(lambda: member.controller.operation is None)
+        assert member.controller.steps[-1].text.endswith("done")
 
 
 async def test_the_socket_is_closed_to_others_and_goes_with_the_agent(path: Path) -> None:
