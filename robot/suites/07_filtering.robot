@@ -48,6 +48,15 @@ Filtering Is Configured By Protocol
     Packet Should Be Dropped    ${refused}    filtered
     Datagram From Outside Should    come in    ${STRANGER}:53
 
+New Connection From Outside Is Filtered By Its Address
+    [Documentation]    RFC 5382 REQ-3: address-dependent filtering lets a known host open another connection.
+    [Setup]    Start Dataplane    nat44.filtering=address-dependent
+    ${connection} =    Open Tcp Connection    ${CLIENT}:5000    ${SERVER}:80
+    ${known} =    Send Tcp    ${SERVER}:20    ${connection.external}
+    Packet Should Arrive Inside    ${known}    at=${CLIENT}:5000    sender=${SERVER}:20
+    ${refused} =    Send Tcp    ${STRANGER}:20    ${connection.external}
+    Packet Should Be Dropped    ${refused}    filtered
+
 Speaking To A Remote Host Lets It In
     [Documentation]    RFC 4787 section 5: the filter learns from each packet that goes out.
     [Setup]    Start Dataplane    nat44.filtering=address-and-port-dependent
