@@ -130,7 +130,8 @@ class World:
         assert ranged == active
 
 
-@settings(deadline=None, max_examples=150)
+@pytest.mark.timeout(300)
+@settings(deadline=None, max_examples=100)
 @given(st.integers(0, 2**32), st.sampled_from([1, 2]), st.sampled_from([1000, 3]))
 def test_chaos(seed: int, initial: int, budget: int) -> None:
     asyncio.run(chaos(seed, initial, budget))
