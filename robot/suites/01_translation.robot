@@ -129,6 +129,7 @@ Protocol Without Ports Cannot Share An Address
 
 Malformed Packets Are Dropped And Counted
     [Documentation]    DESIGN 8: a packet is never trusted; each kind of damage has its own counted reason.
+    [Tags]    dataplane:embedded
     [Template]    Raw Packet Should Be Dropped
     malformed    450000140001000040110000    # header cut short
     malformed    430000140001000040110000c00002010a000001    # header length below 20

@@ -12,7 +12,7 @@ Resource          ../resources/dataplane.resource
 
 Suite Teardown    Remove Files
 
-Test Tags         commands
+Test Tags         commands    dataplane:embedded
 
 
 *** Test Cases ***
