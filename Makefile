@@ -20,7 +20,8 @@ EXTRAS    := 'py[test,lint]'
 TOOLS     := 'codespell>=2.2' 'robotframework-robocop>=6'
 
 RUFF         := $(BIN)/ruff
-RUFF_PACKAGE := --config py/pyproject.toml --config 'src=["py/src", "robot/libraries"]' py tests/py robot
+RUFF_FIRST   := lint.isort.known-first-party=["hashmvt", "HashMvt", "tests"]
+RUFF_PACKAGE := --config py/pyproject.toml --config '$(RUFF_FIRST)' py tests/py robot
 RUFF_AROUND  := --config scripts/ruff.toml demo tests/demo scripts/run-tests
 
 DEP_BUILD := $(BUILD)/.stamp-dep-build
