@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from hashmvt.control import homemap
 from hashmvt.control import plan as plans
-from hashmvt.control.hashing import Hashing
 from hashmvt.control.homemap import Alive, Read, is_pin
 from hashmvt.control.plan import InstanceView, Observed, Operation, ScaleIn, ScaleOut
 from hashmvt.errors import DataplaneError, HashMvtError, Rejected, Unavailable, Unsupported
@@ -514,7 +513,7 @@ class HostController:
 
     async def _buckets(self, hosts: list[IPv4Address]) -> Callable[[int, IPv4Address], int | None]:
         known: dict[IPv4Address, int] = {}
-        if hosts and isinstance(self._plane, Hashing):
+        if hosts:
             with contextlib.suppress(Unsupported):
                 known = dict(zip(hosts, await self._plane.buckets(hosts), strict=True))
         return lambda realm, addr: None if realm else known.get(addr)

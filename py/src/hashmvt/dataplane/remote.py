@@ -292,7 +292,7 @@ class RemoteDataplane:
         return (await self._call(methods.MAPPING_DELETE, request)).count
 
     async def buckets(self, hosts: Sequence[IPv4Address], *, realm: int = 0) -> tuple[int, ...]:
-        """Return the bucket of each host; see ``hashmvt.control.hashing``."""
+        """Return the bucket of each host; see ``Dataplane.buckets``."""
         request = pb.BucketsRequest(hosts=[int(host) for host in hosts], realm=realm)
         return tuple((await self._call(methods.BUCKETS, request)).items)
 

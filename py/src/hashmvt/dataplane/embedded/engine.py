@@ -131,6 +131,10 @@ class Engine:
         buckets = tuple(ffi.unpack(table, HOME_BUCKETS))
         return HomeMap(version, (HomeRange(ANYWHERE, None, 0),), (buckets,))
 
+    def buckets(self, hosts: Sequence[IPv4Address], realm: int = 0) -> tuple[int, ...]:
+        """Return the bucket of each host."""
+        return tuple(lib.mvt_engine_bucket(self.handle, realm, int(host)) for host in hosts)
+
     # ---- read ----
 
     def snapshot(self) -> Snapshot:

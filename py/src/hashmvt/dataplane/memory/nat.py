@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 PORTS = 65536
 
 
+def bucket_of(host: IPv4Address, realm: int = 0) -> int:
+    """Return the bucket of a host: its last byte, whatever the realm."""
+    del realm
+    return int(host) % 256
+
+
 @dataclass(slots=True)
 class Live:
     """A mapping as the table keeps it."""
@@ -206,7 +212,7 @@ class MemoryNat:
         pin = next((p for p in self.home.pins if p.endpoint == endpoint), None)
         home = pin.instance if pin else found.instance
         if home is None:
-            home = self.home.tables[found.table or 0][int(endpoint.addr) % 256]
+            home = self.home.tables[found.table or 0][bucket_of(endpoint.addr)]
         move: Closing | None = found.closing
         if move and not pin and home == move.from_instance:
             stays = self.serves(home, endpoint.addr) and not move.by_endpoint

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hashmvt.dataplane.base import PAGE, Capabilities
 from hashmvt.dataplane.generations import Generations
-from hashmvt.dataplane.memory.nat import MemoryNat, named
+from hashmvt.dataplane.memory.nat import MemoryNat, bucket_of, named
 from hashmvt.errors import Rejected, Unavailable
 from hashmvt.model import (
     ANYWHERE,
@@ -126,6 +126,11 @@ class MemoryDataplane:
         """Return the home map."""
         self._open()
         return self._nat.home
+
+    async def buckets(self, hosts: Sequence[IPv4Address], *, realm: int = 0) -> tuple[int, ...]:
+        """Return the bucket of each host."""
+        self._open()
+        return tuple(bucket_of(host, realm) for host in hosts)
 
     async def rules(self) -> HomeMap:
         """Return the rules."""
