@@ -30,10 +30,11 @@ VENV_PIP  := $(VENV)/.stamp-venv
 INSTALLED := $(VENV)/.stamp-installed
 DEV       := $(VENV)/.stamp-dev
 
-# $(call step,what,log,command): one line while it runs; its output only when it fails
+# $(call step,what,log,command): one line while it runs; its output only when it fails; one at a
+# time, also of several makes
 define step
 @mkdir -p $(BUILD)/log; start=$$SECONDS; printf '%-52s ' '$(1)'; \
-if ( set -e; $(3) ) >$(BUILD)/log/$(2).log 2>&1 </dev/null; then echo "done, $$((SECONDS - start)) s"; \
+if ( set -e; exec 9>$(BUILD)/.lock; flock 9; $(3) ) >$(BUILD)/log/$(2).log 2>&1 </dev/null; then echo "done, $$((SECONDS - start)) s"; \
 else echo "failed; $(BUILD)/log/$(2).log ends:"; tail -n 30 $(BUILD)/log/$(2).log; exit 1; fi
 endef
 
