@@ -21,6 +21,10 @@
 
 #include "nat44_private.h"
 
+#if defined(__SSSE3__)
+#include <tmmintrin.h>
+#endif
+
 /* Packets of a chunk, and how many chunks each stage lags behind the first. More in flight at once
  * is slower: the CPU has room for a dozen or two of missing lines, and drops or stalls on the rest.
  * (docs/performance.md) */
@@ -65,6 +69,7 @@ typedef struct
 	const mvt_directory_t *directory;
 	const mvt_pool_t *pool;
 	mvt_entry_t *lines;
+	mvt_hosts_t *hosts;
 	const uint32_t *timeouts;
 	uint32_t now;
 } nat44_batch_t;
@@ -96,7 +101,7 @@ nat44_half (const void *field)
 static inline __attribute__ ((always_inline)) uint64_t
 nat44_endpoint (const uint8_t *p, unsigned dir)
 {
-#if defined(__SSSE3__) && defined(__x86_64__)
+#if defined(__SSSE3__)
 	/* bytes 8 to 23: source at 4, destination at 8, ports at 12 and 14 */
 	const __m128i bytes = _mm_loadu_si128 ((const __m128i *) (const void *) (p + 8));
 	const __m128i order = dir == MVT_IN2OUT
@@ -162,14 +167,12 @@ nat44_stage_find (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
 		uint32_t line;
 		if (mvt_unlikely (!mvt_bucket_first (slot->bucket, slot->key, &line)))
 		{
-			if (slot->bucket->overflow[batch->index->buckets.live])
-			{
-				slot->bucket = mvt_index_bucket (batch->index,
-								 mvt_buckets_other (slot->key));
-				__builtin_prefetch (slot->bucket);
-				return true;
-			}
-			line = 0;
+			bool elsewhere = slot->bucket->overflow[batch->index->buckets.live] != 0;
+			slot->bucket = elsewhere ? mvt_index_bucket (batch->index,
+								     mvt_buckets_other (slot->key))
+						 : NULL;
+			__builtin_prefetch (slot->bucket);
+			return true;
 		}
 		entry = &batch->lines[line];
 	}
@@ -190,14 +193,22 @@ nat44_stage_stray (const nat44_batch_t *batch, nat44_slot_t *slot)
 {
 	uint32_t line;
 
-	if (!mvt_bucket_first (slot->bucket, slot->key, &line)) /* both hashes have the tag */
-		line = 0;
-	slot->entry = &batch->lines[line];
-	__builtin_prefetch (slot->entry, 1);
+	/* both hashes have the tag */
+	if (slot->bucket && mvt_bucket_first (slot->bucket, slot->key, &line))
+	{
+		slot->entry = &batch->lines[line];
+		__builtin_prefetch (slot->entry, 1);
+		return;
+	}
+	/* it will need a mapping: have the host's record come */
+	slot->entry = batch->lines;
+	uint32_t host = mvt_hosts_find (batch->hosts, (uint32_t) slot->endpoint, 0);
+	if (host != MVT_NONE)
+		__builtin_prefetch (mvt_hosts_at (batch->hosts, host));
 }
 
-/* The entry is this endpoint's live mapping, young enough, and nothing about sessions or filtering
- * has to be asked: endpoint-independent and untracked, or the inline TCP session in mid-life. */
+/* The entry is this endpoint's live mapping, and nothing about sessions or filtering has to be
+ * asked: endpoint-independent and untracked, or the inline TCP session in mid-life. */
 static inline __attribute__ ((always_inline)) bool
 nat44_plain_hit (const nat44_batch_t *batch, const mvt_entry_t *e, const nat44_slot_t *slot,
 		 const uint8_t *p, unsigned dir)
@@ -216,9 +227,6 @@ nat44_plain_hit (const nat44_batch_t *batch, const mvt_entry_t *e, const nat44_s
 			 ((nat44_word (&e->ext_addr) ^ slot->endpoint ^ (uint64_t) slot->kind << 48)
 			  << 7) != 0)) /* of the state only LIVE counts */
 		return false;
-	if (e->last != batch->now &&
-	    mvt_unlikely (nat44_idle_too_long (batch->now, e->last, batch->timeouts[e->tclass])))
-		return false;
 	if ((uint8_t) slot->kind != MVT_PROTO_TCP)
 		return mvt_likely (e->filter == MVT_FILTER_EI);
 	return mvt_likely (e->rem_addr == mvt_load32 (p + (dir == MVT_IN2OUT ? 16 : 12)) &&
@@ -235,7 +243,13 @@ nat44_stage_rewrite (const nat44_batch_t *batch, mvt_pkt_t *pkt, const nat44_slo
 
 	if (mvt_unlikely (!nat44_plain_hit (batch, e, slot, p, dir)))
 		return false;
-	nat44_touch (e, batch->now);
+	if (e->last != batch->now)
+	{
+		if (mvt_unlikely (
+			    nat44_idle_too_long (batch->now, e->last, batch->timeouts[e->tclass])))
+			return false;
+		e->last = batch->now;
+	}
 	e->packets[dir]++;
 	pkt->verdict = MVT_VERDICT_TRANSLATED;
 	mvt_rewrite_plain (p, (uint8_t) slot->kind, dir,
@@ -254,14 +268,17 @@ void nat44_special (mvt_nat44_t *nat, mvt_pkt_t *pkt, uint32_t now);
 static inline __attribute__ ((always_inline)) void
 nat44_chunk_scan (nat44_chunk_t *c, const mvt_pkt_t *pkts, uint32_t left, uint32_t *handed_in)
 {
-	uint32_t n = left < NAT44_CHUNK ? left : NAT44_CHUNK, out2in = 0;
+	uint32_t n = left < NAT44_CHUNK ? left : NAT44_CHUNK, out2in = 0, hops = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 	{
 		__builtin_prefetch (pkts[i].l3, 1);
 		out2in += pkts[i].dir;
-		*handed_in += pkts[i].hops != 0;
+		hops |= pkts[i].hops;
 	}
+	if (mvt_unlikely (hops))
+		for (uint32_t i = 0; i < n; i++)
+			*handed_in += pkts[i].hops != 0;
 	c->n = (uint8_t) n;
 	c->n_out2in = (uint8_t) out2in;
 }
@@ -341,6 +358,7 @@ nat44_process_inline (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t no
 		.directory = nat->shared->directory,
 		.pool = nat->pool,
 		.lines = mvt_pool_line (nat->pool, 0),
+		.hosts = nat->hosts,
 		.timeouts = nat->timeouts,
 		.now = now,
 	};
