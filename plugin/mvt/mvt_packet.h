@@ -25,7 +25,7 @@ enum
 {
 	MVT_PKT_MARKED_NEW = 1 << 0,   /* range is closing: its old owner has no mapping for it */
 	MVT_PKT_TRUNCATED_OK = 1 << 1, /* captures: fewer bytes than the header's total length */
-	MVT_PKT_PORT_KNOWN = 1 << 2,   /* fragment: l4_port below is its first fragment's port */
+	MVT_PKT_PORT_KNOWN = 1 << 2,   /* fragment: l4_port and rem_port are its first fragment's */
 	MVT_PKT_HAIRPIN = 1 << 3, /* translated in2out already, now out2in to another inside host */
 	MVT_PKT_FRAG_HOME = 1 << 4, /* this instance was chosen by the datagram's fragment hash */
 	MVT_PKT_CHECKSUM_DONE = 1 << 5, /* the host has verified the IPv4 header checksum */
@@ -44,7 +44,8 @@ typedef struct
 	uint8_t reason;	  /* mvt_drop_t or mvt_pass_t */
 	uint8_t hops;	  /* hand-offs so far */
 	uint8_t flags;	  /* MVT_PKT_* */
-	uint8_t pad[3];
+	uint8_t pad;
+	uint16_t rem_port; /* fragments: the other port, for the filter */
 } mvt_pkt_t;
 
 _Static_assert (sizeof (mvt_pkt_t) == 40, "three packets in two cache lines, or say why not");
