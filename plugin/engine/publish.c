@@ -554,4 +554,5 @@ publish_free (mvt_engine_t *engine)
 	home_copy_free (&engine->rules);
 	policy_copy_free (&engine->policy);
 	free (engine->statics);
+	rest_free (engine);
 }

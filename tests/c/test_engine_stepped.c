@@ -540,6 +540,47 @@ reset_drops_mappings_and_keeps_blocks (void **state)
 	mvt_engine_free (e);
 }
 
+/* DESIGN 5: after a takeover blocks wait the hold-down before others use them, because answers to
+ * the mappings that ended are still under way. */
+static void
+blocks_rest_after_a_takeover (void **state)
+{
+	(void) state;
+	fx_policy_t policy;
+	fx_policy (&policy, 1, 0, 1);
+	mvt_engine_config_t config = fx_config (&policy, 1, 1);
+	config.hold_seconds = 120;
+	config.hold_share_1024 = 102;
+	mvt_engine_t *e = fx_new (&config);
+	static uint8_t resting[1024];
+	mvt_endpoint_t ext;
+	uint64_t blocks = fx_count (e, 0, "blocks"), n_resting = 0;
+
+	memset (resting, 0, sizeof resting);
+	for (uint32_t h = 0; h < 500; h++)
+	{
+		fx_udp (e, h, 3, &ext);
+		n_resting += !resting[ext.port / 64];
+		resting[ext.port / 64] = 1;
+	}
+	assert_int_equal (mvt_engine_reset_instance (e, 0), 0);
+	assert_int_equal (fx_sum (e, "mappings"), 0);
+	assert_int_equal (fx_count (e, 0, "blocks"), blocks - n_resting);
+	for (uint32_t h = 0; h < 3000; h++)
+	{
+		assert_int_equal (fx_udp (e, h, 4, &ext).verdict, MVT_VERDICT_TRANSLATED);
+		assert_false (resting[ext.port / 64]);
+	}
+	mvt_engine_advance (e, 119);
+	mvt_engine_step (e, NULL, 0);
+	assert_int_equal (fx_count (e, 0, "blocks"), blocks - n_resting);
+	mvt_engine_advance (e, 1);
+	mvt_engine_step (e, NULL, 0);
+	mvt_engine_step (e, NULL, 0);
+	assert_int_equal (fx_count (e, 0, "blocks"), blocks);
+	mvt_engine_free (e);
+}
+
 /* ---- addresses ---- */
 
 static void
@@ -742,6 +783,7 @@ main (void)
 		cmocka_unit_test (draining_ends_after_the_last_rule),
 		cmocka_unit_test (scale_out_and_in_changes_no_mapping),
 		cmocka_unit_test (reset_drops_mappings_and_keeps_blocks),
+		cmocka_unit_test (blocks_rest_after_a_takeover),
 		cmocka_unit_test (removed_addresses_drain_then_go),
 		cmocka_unit_test (forced_removal_ends_mappings),
 		cmocka_unit_test (added_addresses_are_shared_out),
