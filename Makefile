@@ -17,7 +17,6 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 C_SOURCES := $(shell find plugin CMakeLists.txt -name '*.[ch]' -o -name CMakeLists.txt)
 PY_META   := py/pyproject.toml py/setup.py $(wildcard py/src/hashmvt/_ffi/*.py)
 EXTRAS    := 'py[test,lint]'
-TOOLS     := 'codespell>=2.2' 'robotframework-robocop>=6'
 
 RUFF         := $(BIN)/ruff
 RUFF_FIRST   := lint.isort.known-first-party=["hashmvt", "HashMvt", "tests"]
@@ -72,7 +71,7 @@ $(INSTALLED): $(VENV_PIP) $(PY_META) $(C_SOURCES)
 
 $(DEV): $(INSTALLED) py/pyproject.toml Makefile
 	$(call step,tools for tests and lint,dev,\
-	  $(BIN)/python -m pip install -q --no-build-isolation -e $(EXTRAS) $(TOOLS))
+	  $(BIN)/python -m pip install -q --no-build-isolation -e $(EXTRAS))
 	@touch $@
 
 build: $(INSTALLED) ## build; leaves hashmvt, hashmvt-agent and hashmvt-coord in .venv/bin

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
+
 from hashmvt.cli import group
 from hashmvt.config.structure import schema
 

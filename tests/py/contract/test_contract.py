@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 import pytest
+
 from hashmvt.dataplane import packets
 from hashmvt.dataplane.base import Dataplane
 from hashmvt.errors import Rejected, Unavailable

@@ -19,6 +19,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
 from hashmvt.dataplane.embedded import Engine, EngineSettings
 from hashmvt.model import (
     ANYWHERE,
@@ -33,9 +36,6 @@ from hashmvt.model import (
     Verdict,
 )
 from hashmvt.policy import FilteringPerProto, InsidePolicy, Policy, PolicySet, PoolRun
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
-
 from tests.py.model.nat import ACK, FIN, RST, SYN, Nat, Refused, Rules
 from tests.py.vectors.packets import Flow, Spec, build
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from hashmvt.model import Mapping, Outcome
-
     from tests.py.model.nat import Endpoint, Key
 
 for _name, _examples in (("ci", 300), ("nightly", 20000)):

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
+
 from hashmvt.config import AddressRange, Config, Nat44Config, PolicyConfig, PortRange
 from hashmvt.dataplane.embedded import Engine, EngineSettings, engine_settings, stepped
 from hashmvt.dataplane.embedded.bench import Case, measure

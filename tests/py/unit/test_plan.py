@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hashmvt.config import AddressRange, Limits, Nat44Config, PolicyConfig
 from hashmvt.config.plan import drained_slots, plan_policy, slot_table
 from hashmvt.model import Block
 from hashmvt.policy import InsidePolicy, PerProto, PolicySet, PoolRun, Timeouts
-from hypothesis import given
-from hypothesis import strategies as st
 
 INSIDE = IPv4Network("10.0.0.0/8")
 BASE = int(IPv4Address("198.51.100.0"))

@@ -8,7 +8,6 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from hashmvt.model import Direction, Verdict
-
 from tests.py.vectors.packets import ICMP, TCP, Patch, Spec
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from hashmvt.dataplane.embedded import Engine, EngineSettings
 from hashmvt.model import (
     Direction,
@@ -32,7 +33,6 @@ from hashmvt.policy import (
     StaticRule,
     Timeouts,
 )
-
 from tests.py.vectors.language import (
     CompareStep,
     CountStep,
