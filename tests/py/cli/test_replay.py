@@ -146,7 +146,15 @@ def test_files_that_cannot_be(
     same = hashmvt("replay", source, source, "-c", config)
     assert same.code == 2
     assert "are the same file" in same.err
-    for result in (absent, rubbish, nowhere, same):
+    before = config.read_bytes()
+    onto = hashmvt("replay", source, config, "-c", config)
+    assert onto.code == 2
+    assert "OUT.pcap and the configuration are the same file" in onto.err
+    assert config.read_bytes() == before
+    pipe = hashmvt("replay", source, "-", "-c", config)
+    assert pipe.code == 2
+    assert "is a file" in pipe.err
+    for result in (absent, rubbish, nowhere, same, onto, pipe):
         assert result.err.count("\n") == 1
     assert source.read_bytes() != b""
 

@@ -73,8 +73,11 @@ def command(
         raise click.UsageError("a configuration is needed: add -c FILE")
     config = load(config_path)
     settings = stepped(engine_settings(config), instances=instances, seed=seed, truncated_ok=True)
-    if source.exists() and target.exists() and source.samefile(target):
-        raise click.UsageError("IN.pcap and OUT.pcap are the same file: name another output")
+    if str(target) == "-":
+        raise click.UsageError("OUT.pcap is a file: captures are not written to a pipe")
+    for other, what in ((source, "IN.pcap"), (config_path, "the configuration")):
+        if other.exists() and target.exists() and other.samefile(target):
+            raise click.UsageError(f"OUT.pcap and {what} are the same file: name another output")
     with Engine(settings) as engine, _progress() as report:
         result = replay(engine, source, target, report)
         used = [i for i in engine.snapshot().instances if i.state is not InstanceState.SPARE]

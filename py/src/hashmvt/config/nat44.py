@@ -409,7 +409,7 @@ def _statics(
                         ),
                     )
                 )
-    _check_rules(section, rules, pool)
+    _check_rules(section, rules, inside, pool)
     _check_endpoints(section, endpoints, inside, pool)
     return tuple(r.value for r in rules), tuple(e.value for e in endpoints)
 
@@ -426,7 +426,10 @@ def _rule(section: Section, key: Key, rule: StaticRule) -> StaticRule | None:
 
 
 def _check_rules(
-    section: Section, rules: list[_Placed[StaticRule]], pool: list[_Placed[AddressRange]]
+    section: Section,
+    rules: list[_Placed[StaticRule]],
+    inside: list[_Placed[IPv4Network]],
+    pool: list[_Placed[AddressRange]],
 ) -> None:
     for at, item in enumerate(rules):
         outside = AddressRange.of(item.value.outside)
@@ -440,6 +443,12 @@ def _check_rules(
                 f"outside {item.value.outside} of a 1:1 rule lies in the pool ({clash.value}, "
                 f"line {section.document.line(clash.key)})",
                 "take it out of the pool",
+            )
+        for network in (p.value for p in inside if p.value.overlaps(item.value.outside)):
+            section.problem(
+                item.key,
+                f"outside {item.value.outside} of a 1:1 rule lies in inside {network}",
+                "write an address of the outside",
             )
         for other in rules[:at]:
             for side in ("inside", "outside"):

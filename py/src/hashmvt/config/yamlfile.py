@@ -9,6 +9,7 @@ dates are strings.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
@@ -122,7 +123,11 @@ def _scalar(node: yaml.Node) -> Value:
             # no limit of digits must be met by int(): such a number is none of ours
             return int(text, 0 if text[:2] in {"0x", "0o"} else 10) if len(text) < 32 else text  # noqa: PLR2004
         case "float":
-            return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+            number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+            # no key takes one, and no comparison refuses a nan
+            if not math.isfinite(number):
+                raise YamlProblem(node.start_mark.line + 1, f"{text} is no number", "write one")
+            return number
         case "null":
             return None
         case "str":
