@@ -239,7 +239,11 @@ clib_error_t *hashmvt_api_init (vlib_main_t *vm);
 void hashmvt_api_events (const mvt_event_t *events, u32 n);
 void hashmvt_changes_flush (void);
 
-/* ---- packets: state that travels between threads in a frame's 32 auxiliary bits ---- */
+/* ---- packets: state that travels with a buffer between threads ----
+ *
+ * In the first cache line, where a flow hash will be: ip4-lookup, which comes after this arc, sets it
+ * afresh. (A frame queue's auxiliary words would be the place, but vlib_frame_queue_main_init of
+ * 26.06 looks at the node before it knows which, and picks the dequeue function without them.) */
 typedef union
 {
   u32 as_u32;
@@ -264,16 +268,17 @@ hashmvt_carried_hash (vlib_buffer_t *b)
   return &vnet_buffer2 (b)->unused[5];
 }
 
-static_always_inline u32
+static_always_inline void
 hashmvt_carry (vlib_buffer_t *b, const mvt_pkt_t *pkt)
 {
   hashmvt_carry_t carry = { .l4_port = pkt->l4_port,
 			    .flags = pkt->flags & HASHMVT_CARRIED_FLAGS,
 			    .dir = pkt->dir,
 			    .hops = pkt->hops };
+
+  vnet_buffer (b)->ip.flow_hash = carry.as_u32;
   if (PREDICT_FALSE (pkt->flags & MVT_PKT_MARKED_NEW))
     *hashmvt_carried_hash (b) = pkt->hash;
-  return carry.as_u32;
 }
 
 /* A view of an IPv4 packet whose header ip4-input has checked. */

@@ -23,7 +23,7 @@ typedef struct
 {
   u32 to[VLIB_FRAME_SIZE];
   u16 nexts[VLIB_FRAME_SIZE];
-  u32 away[VLIB_FRAME_SIZE], away_aux[VLIB_FRAME_SIZE];
+  u32 away[VLIB_FRAME_SIZE];
   u16 away_thread[VLIB_FRAME_SIZE];
   u32 n_to, n_away;
   u32 translated, held, to_router, expired, stray;
@@ -57,7 +57,7 @@ static_always_inline void
 hashmvt_hand_over (hashmvt_out_t *out, vlib_buffer_t *b, const mvt_pkt_t *pkt, u16 instance)
 {
   out->away[out->n_away] = (u32) pkt->ref;
-  out->away_aux[out->n_away] = hashmvt_carry (b, pkt);
+  hashmvt_carry (b, pkt);
   out->away_thread[out->n_away++] = hashmvt_main.first_thread + instance;
 }
 
@@ -185,9 +185,8 @@ hashmvt_flush (vlib_main_t *vm, vlib_node_runtime_t *node, hashmvt_thread_t *me,
 {
   if (PREDICT_FALSE (out->n_away))
     {
-      u32 sent = vlib_buffer_enqueue_to_thread_with_aux (vm, node, hashmvt_main.frame_queue,
-							 out->away, out->away_aux,
-							 out->away_thread, out->n_away, 1);
+      u32 sent = vlib_buffer_enqueue_to_thread (vm, node, hashmvt_main.frame_queue, out->away,
+						out->away_thread, out->n_away, 1);
       me->handed_off += sent;
       vlib_node_increment_counter (vm, node->node_index, HASHMVT_COUNTER_HANDED_OFF, sent);
       if (sent < out->n_away)

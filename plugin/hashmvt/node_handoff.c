@@ -10,8 +10,7 @@ VLIB_NODE_FN (hashmvt_handoff_node)
 {
   hashmvt_main_t *hm = &hashmvt_main;
   hashmvt_thread_t *me = vec_elt_at_index (hm->threads, vm->thread_index);
-  u32 *from = vlib_frame_vector_args (frame), *aux = vlib_frame_aux_args (frame);
-  u32 n = frame->n_vectors;
+  u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors;
   vlib_buffer_t *bufs[VLIB_FRAME_SIZE];
   mvt_pkt_t pkts[VLIB_FRAME_SIZE];
   hashmvt_trace_t *traces[VLIB_FRAME_SIZE];
@@ -33,8 +32,8 @@ VLIB_NODE_FN (hashmvt_handoff_node)
   vlib_get_buffers (vm, from, bufs, n);
   for (u32 i = 0; i < n; i++)
     {
-      hashmvt_carry_t carry = { .as_u32 = aux[i] };
       vlib_buffer_t *b = bufs[i];
+      hashmvt_carry_t carry = { .as_u32 = vnet_buffer (b)->ip.flow_hash };
 
       if (PREDICT_TRUE (i + 8 < n))
 	vlib_prefetch_buffer_header (bufs[i + 8], LOAD);
@@ -60,7 +59,6 @@ VLIB_NODE_FN (hashmvt_handoff_node)
 VLIB_REGISTER_NODE (hashmvt_handoff_node) = {
   .name = "hashmvt-handoff",
   .vector_size = sizeof (u32),
-  .aux_size = sizeof (u32),
   .format_trace = format_hashmvt_trace,
   .type = VLIB_NODE_TYPE_INTERNAL,
   .n_errors = HASHMVT_N_COUNTERS,

@@ -12,13 +12,11 @@
 /* ---- fragments that the core lets go ---- */
 
 static void
-put_frame (vlib_main_t *vm, u32 node_index, u32 *buffers, u32 *aux, u32 n)
+put_frame (vlib_main_t *vm, u32 node_index, u32 *buffers, u32 n)
 {
   vlib_frame_t *f = vlib_get_frame_to_node (vm, node_index);
 
   vlib_buffer_copy_indices (vlib_frame_vector_args (f), buffers, n);
-  if (aux)
-    vlib_buffer_copy_indices (vlib_frame_aux_args (f), aux, n);
   f->n_vectors = n;
   vlib_put_frame_to_node (vm, node_index, f);
 }
@@ -29,7 +27,7 @@ instance_released (instance_t *instance, uint32_t now)
 {
   vlib_main_t *vm = vlib_get_main ();
   vlib_node_t *node = vlib_get_node (vm, hashmvt_handoff_node.index);
-  u32 again[64], aux[64], dead[64], all = 0, n;
+  u32 again[64], dead[64], all = 0, n;
   mvt_pkt_t pkts[64];
 
   if (!instance->nat)
@@ -43,8 +41,8 @@ instance_released (instance_t *instance, uint32_t now)
 	  vlib_buffer_t *b = vlib_get_buffer (vm, bi);
 	  if (pkts[i].verdict == MVT_VERDICT_NONE)
 	    {
-	      again[n_again] = bi;
-	      aux[n_again++] = hashmvt_carry (b, &pkts[i]);
+	      hashmvt_carry (b, &pkts[i]);
+	      again[n_again++] = bi;
 	    }
 	  else
 	    {
@@ -53,9 +51,9 @@ instance_released (instance_t *instance, uint32_t now)
 	    }
 	}
       if (n_again)
-	put_frame (vm, hashmvt_handoff_node.index, again, aux, n_again);
+	put_frame (vm, hashmvt_handoff_node.index, again, n_again);
       if (n_dead)
-	put_frame (vm, vlib_get_node_by_name (vm, (u8 *) "error-drop")->index, dead, 0, n_dead);
+	put_frame (vm, vlib_get_node_by_name (vm, (u8 *) "error-drop")->index, dead, n_dead);
       all += n;
     }
   return all;
