@@ -117,6 +117,7 @@ typedef struct
   hashmvt_change_t *changes; /* pool */
   uword *subscribers;	     /* client index -> pid */
   u64 highest_generation;
+  u64 boot; /* tells one life of the NAT from another */
 
   u16 msg_id_base;
   vlib_log_class_t log_class;

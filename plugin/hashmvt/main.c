@@ -5,6 +5,7 @@
 #include "hashmvt.h"
 
 #include <vnet/feature/feature.h>
+#include <unistd.h>
 
 void
 hashmvt_settings_default (hashmvt_settings_t *s)
@@ -224,6 +225,7 @@ hashmvt_enable (const hashmvt_settings_t *settings, clib_error_t **error)
   hm->settings = *settings;
   hm->engine_generation = 0;
   hm->highest_generation = 0;
+  hm->boot = clib_cpu_time_now () ^ (u64) getpid () << 48;
   hm->routed_slots = 0;
   place_memory (engine);
   vlib_worker_thread_barrier_sync (vm);
