@@ -141,6 +141,17 @@ mail_sync (mvt_engine_t *engine)
       wait_for (i, &mail[i]);
 }
 
+/* Instances see the clock at the beginning of a turn, before their mail. */
+int
+mvt_engine_advance (mvt_engine_t *engine, uint32_t seconds)
+{
+  pthread_mutex_lock (&engine->control);
+  atomic_store (&engine->tick_offset, atomic_load (&engine->tick_offset) + seconds);
+  mail_sync (engine);
+  pthread_mutex_unlock (&engine->control);
+  return MVT_OK;
+}
+
 /* ---- an engine without threads and devices ---- */
 
 bool
