@@ -532,6 +532,9 @@ vl_api_want_hashmvt_events_t_handler (vl_api_want_hashmvt_events_t *mp)
   REPLY_MACRO_END (VL_API_WANT_HASHMVT_EVENTS_REPLY);
 }
 
+/* Below: the generated functions come last. */
+static void event_to_network (vl_api_hashmvt_event_t *m);
+
 static void
 send_event (vl_api_registration_t *rp, u32 client_index, u32 pid, const mvt_event_t *e)
 {
@@ -551,7 +554,7 @@ send_event (vl_api_registration_t *rp, u32 client_index, u32 pid, const mvt_even
   rmp->ports = e->ports;
   rmp->instance = e->instance;
   rmp->detail = e->detail;
-  vlibapi_get_main ()->msg_data[rmp->_vl_msg_id].endian_handler (rmp, 1);
+  event_to_network (rmp);
   vl_api_send_msg (rp, (u8 *) rmp);
 }
 
@@ -620,8 +623,14 @@ foreach_other
 
 #include <hashmvt.api.c>
 
-  clib_error_t *
-  hashmvt_api_init (vlib_main_t *vm)
+static void
+event_to_network (vl_api_hashmvt_event_t *m)
+{
+  vl_api_hashmvt_event_t_endian (m, 1);
+}
+
+clib_error_t *
+hashmvt_api_init (vlib_main_t *vm)
 {
   hashmvt_main_t *hm = &hashmvt_main;
   api_main_t *am = vlibapi_get_main ();

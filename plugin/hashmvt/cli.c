@@ -235,12 +235,23 @@ static_rule (unformat_input_t *input, int is_add)
   return hashmvt_cli_result (hashmvt_rule_add_del (rule, is_add), "static");
 }
 
+static uword
+unformat_port (unformat_input_t *input, va_list *args)
+{
+  u16 *port = va_arg (*args, u16 *);
+  u32 n;
+
+  if (!unformat (input, "%u", &n) || n > 65535)
+    return 0;
+  *port = n;
+  return 1;
+}
+
 static clib_error_t *
 static_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
   mvt_endpoint_t in = { 0 }, ext = { 0 };
   int is_add = 0;
-  u32 port;
   clib_error_t *error = add_or_del (input, &is_add);
 
   if (error)
@@ -254,15 +265,13 @@ static_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cm
     {
       if (!unformat (input, "%U", unformat_hashmvt_address, &in.addr))
 	return hashmvt_cli_wrong (input, "the inside ADDRESS");
-      if (!unformat (input, "%u", &port) || port > 65535)
+      if (!unformat (input, "%U", unformat_port, &in.port))
 	return hashmvt_cli_wrong (input, "the inside PORT");
-      in.port = port;
     }
   if (!unformat (input, "%U", unformat_hashmvt_address, &ext.addr))
     return hashmvt_cli_wrong (input, "the outside ADDRESS");
-  if (!unformat (input, "%u", &port) || port > 65535)
+  if (!unformat (input, "%U", unformat_port, &ext.port))
     return hashmvt_cli_wrong (input, "the outside PORT");
-  ext.port = port;
   error = at_end (input);
   if (error)
     return error;
@@ -452,21 +461,19 @@ uword
 unformat_hashmvt_filter (unformat_input_t *input, va_list *args)
 {
   mvt_mapping_filter_t *f = va_arg (*args, mvt_mapping_filter_t *);
-  u32 *instance = va_arg (*args, u32 *), port;
+  u32 *instance = va_arg (*args, u32 *);
   u8 proto;
 
   if (unformat (input, "inside %U", unformat_hashmvt_prefix, &f->inside) ||
       unformat (input, "outside %U", unformat_hashmvt_prefix, &f->external) ||
+      unformat (input, "inside-port %U", unformat_port, &f->in_port) ||
+      unformat (input, "outside-port %U", unformat_port, &f->ext_port) ||
       unformat (input, "instance %u", instance))
     return 1;
   if (unformat (input, "inside %U", unformat_hashmvt_address, &f->inside.addr))
     f->inside.len = 32;
   else if (unformat (input, "outside %U", unformat_hashmvt_address, &f->external.addr))
     f->external.len = 32;
-  else if (unformat (input, "inside-port %u", &port) && port < 65536)
-    f->in_port = port;
-  else if (unformat (input, "outside-port %u", &port) && port < 65536)
-    f->ext_port = port;
   else if (unformat (input, "%U", unformat_hashmvt_proto, &proto))
     f->proto_plus1 = proto + 1;
   else if (unformat (input, "static"))

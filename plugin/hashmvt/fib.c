@@ -9,6 +9,8 @@
 #include <vnet/fib/ip4_fib.h>
 #include <vnet/ip/ip_interface.h>
 
+#define ROUTES_AT_ONCE 128
+
 /* ---- addresses of interfaces ---- */
 
 static int
@@ -59,17 +61,15 @@ hashmvt_fib_init (void)
 
 /* ---- routes ---- */
 
-/* The outside interface whose subnet holds the address, else the first one; ~0: there is none.
- * *connected: it is in that subnet. */
+/* The outside interface whose subnet holds the address, else the first one; ~0: there is none. */
 static u32
-interface_for (u32 addr, int *connected)
+interface_for (u32 addr)
 {
   hashmvt_main_t *hm = &hashmvt_main;
   ip_lookup_main_t *lm = &ip4_main.lookup_main;
   ip_interface_address_t *ia;
   u32 first = ~0;
 
-  *connected = 0;
   for (u32 i = 0; i < vec_len (hm->side); i++)
     {
       if (hm->side[i] != HASHMVT_SIDE_OUTSIDE)
@@ -81,46 +81,27 @@ interface_for (u32 addr, int *connected)
 	  ip4_address_t *a = ip_interface_address_get_address (lm, ia);
 	  u32 mask = ia->address_length ? ~0u << (32 - ia->address_length) : 0;
 	  if (((clib_net_to_host_u32 (a->as_u32) ^ addr) & mask) == 0)
-	    {
-	      *connected = 1;
-	      return i;
-	    }
+	    return i;
 	}));
     }
   return first;
 }
 
-static void
-want (hashmvt_route_t **wanted, u32 addr, u32 len, u32 sw_if_index)
-{
-  hashmvt_route_t r = { .sw_if_index = sw_if_index };
-
-  r.prefix.fp_proto = FIB_PROTOCOL_IP4;
-  r.prefix.fp_len = len;
-  r.prefix.fp_addr.ip4.as_u32 = clib_host_to_net_u32 (addr);
-  r.fib_index = ip4_fib_table_get_index_for_sw_if_index (sw_if_index);
-  vec_add1 (*wanted, r);
-}
-
-/* Prefixes that cover the run exactly; single addresses inside a subnet of an interface, whose own
- * routes must not be touched. */
+/* One route for each address: ARP answers with the route's own address. */
 static void
 want_run (hashmvt_route_t **wanted, u32 first, u32 count)
 {
-  while (count)
+  for (u32 addr = first; addr - first < count; addr++)
     {
-      int connected;
-      u32 sw_if_index = interface_for (first, &connected), len = 32;
+      hashmvt_route_t r = { .sw_if_index = interface_for (addr) };
 
-      if (sw_if_index == ~0)
-	return;
-      while (!connected && len > 8 && (first & ((1u << (33 - len)) - 1)) == 0 &&
-	     1u << (33 - len) <= count)
-	len--;
-      if (!hashmvt_is_local (first) || len < 32)
-	want (wanted, first, len, sw_if_index);
-      first += 1u << (32 - len);
-      count -= 1u << (32 - len);
+      if (r.sw_if_index == ~0 || hashmvt_is_local (addr))
+	continue;
+      r.prefix.fp_proto = FIB_PROTOCOL_IP4;
+      r.prefix.fp_len = 32;
+      r.prefix.fp_addr.ip4.as_u32 = clib_host_to_net_u32 (addr);
+      r.fib_index = ip4_fib_table_get_index_for_sw_if_index (r.sw_if_index);
+      vec_add1 (*wanted, r);
     }
 }
 
@@ -140,7 +121,8 @@ wanted_routes (void)
     want_run (&wanted, r->first, r->count);
   vec_free (runs);
   vec_foreach (rule, hm->model.statics)
-    want_run (&wanted, rule->outside.addr, rule->outside.len ? 1u << (32 - rule->outside.len) : 0);
+    want_run (&wanted, rule->outside.addr,
+	      rule->outside.len > 8 ? 1u << (32 - rule->outside.len) : 0);
   return wanted;
 }
 
@@ -173,11 +155,25 @@ route_del (const hashmvt_route_t *r)
   fib_table_entry_delete (r->fib_index, &r->prefix, hashmvt_main.fib_source);
 }
 
+/* A few at a time, so that the workers stand still for moments only. */
+static void
+change_routes (const hashmvt_route_t *routes, void (*change) (const hashmvt_route_t *))
+{
+  vlib_main_t *vm = vlib_get_main ();
+
+  for (u32 i = 0; i < vec_len (routes);)
+    {
+      vlib_worker_thread_barrier_sync (vm);
+      for (u32 n = 0; n < ROUTES_AT_ONCE && i < vec_len (routes); n++)
+	change (&routes[i++]);
+      vlib_worker_thread_barrier_release (vm);
+    }
+}
+
 void
 hashmvt_fib_sync (void)
 {
   hashmvt_main_t *hm = &hashmvt_main;
-  vlib_main_t *vm = vlib_get_main ();
   hashmvt_route_t *wanted, *gone = 0, *new = 0;
   u32 i = 0, k = 0;
 
@@ -202,15 +198,8 @@ hashmvt_fib_sync (void)
 	  k++;
 	}
     }
-  if (gone || new)
-    {
-      vlib_worker_thread_barrier_sync (vm);
-      for (i = 0; i < vec_len (gone); i++)
-	route_del (&gone[i]);
-      for (i = 0; i < vec_len (new); i++)
-	route_add (&new[i]);
-      vlib_worker_thread_barrier_release (vm);
-    }
+  change_routes (gone, route_del);
+  change_routes (new, route_add);
   vec_free (gone);
   vec_free (new);
   vec_free (hm->routes);

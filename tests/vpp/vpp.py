@@ -254,8 +254,13 @@ hashmvt {{ {section} }}
 
         Waits until ``expect`` frames came out in all, or ``settle_s`` when none is named.
         """
-        names = sorted({line.split()[0] for line in self.cli("show interface").splitlines()[1:]
-                        if line.startswith("pg")})
+        names = sorted(
+            {
+                line.split()[0]
+                for line in self.cli("show interface").splitlines()[1:]
+                if line.startswith("pg")
+            }
+        )
         captures = {}
         for name in names:
             captures[name] = self.directory / f"out-{name}.pcap"
