@@ -147,24 +147,36 @@ def test_shard_drain_activate(nat: Nat) -> None:
     again = nat.api.hashmvt_shard(from_instance=0, to_instance=1, percent=50, generation=7)
     assert again.moved == moved.moved
     assert nat.api.hashmvt_instance_control(instance=1, op=1, generation=8).retval == 0
-    change = nat.api.hashmvt_change_begin(kind=0, version=5).change
-    ranges = [{"prefix": "0.0.0.0/0", "instance": 0, "table": 0xFFFFFFFF, "external": "0.0.0.0"}]
-    assert nat.api.hashmvt_change_add_ranges(change=change, n=1, ranges=ranges).retval == 0
-    assert nat.api.hashmvt_change_end(change=change, commit=True).retval == 0
-    change = nat.api.hashmvt_change_begin(kind=1, version=5).change
-    nat.api.hashmvt_change_add_ranges(change=change, n=1, ranges=ranges)
-    assert nat.api.hashmvt_change_end(change=change, commit=True).retval == 0
-    assert nat.api.hashmvt_get().home_version == 5
+    live = nat.listing(nat.api.hashmvt_host_get, instance=1, inside="10.0.0.0/8", max=64)
+    assert live
+    set_maps(nat, 5, {"0.0.0.0/0": 0, **{f"{h.address}/32": 1 for h in live}})
     # mappings stay where they are, and packets find them
     after = nat.outward(*packets, expect=len(HOSTS))
     assert {(p.src, p.sport) for p in after} == {(p.src, p.sport) for p in before}
     for _ in range(3):
         nat.api.hashmvt_clock_advance(seconds=400)
         nat.outward()
+    set_maps(nat, 6, {"0.0.0.0/0": 0})
     wait_until("instance 1 to be spare", lambda: _state(nat, 1) == 0, 20)
     assert len(nat.outward(*packets, expect=len(HOSTS))) == len(HOSTS)
     assert nat.api.hashmvt_instance_control(instance=1, op=0, generation=9).retval == 0
     assert _state(nat, 1) == 1
+
+
+def set_maps(nat: Nat, version: int, owners: dict[str, int]) -> None:
+    """Put a home map in force and the same as the dispatcher's rules."""
+    ranges = [
+        {"prefix": prefix, "instance": owner, "table": 0xFFFFFFFF, "external": "0.0.0.0"}
+        for prefix, owner in owners.items()
+    ]
+    for kind in (0, 1):
+        change = nat.api.hashmvt_change_begin(kind=kind, version=version).change
+        added = nat.api.hashmvt_change_add_ranges(change=change, n=len(ranges), ranges=ranges)
+        assert added.retval == 0
+        assert nat.api.hashmvt_change_end(change=change, commit=True).retval == 0
+    assert nat.api.hashmvt_get().home_version == version
+    back = nat.listing(nat.api.hashmvt_range_get, kind=0)
+    assert {str(d.range.prefix): d.range.instance for d in back} == owners
 
 
 def _state(nat: Nat, instance: int) -> int:
