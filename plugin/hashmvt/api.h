@@ -27,17 +27,17 @@ void hashmvt_prefix_out (mvt_prefix4_t from, vl_api_prefix_t *to);
 void hashmvt_endpoint_out (const mvt_endpoint_t *from, vl_api_hashmvt_endpoint_t *to);
 int hashmvt_policy_in (const vl_api_hashmvt_policy_t *from, mvt_policy_t *to);
 void hashmvt_policy_out (const mvt_policy_t *from, vl_api_hashmvt_policy_t *to);
-/* 0, INVALID_ADDRESS_FAMILY, INVALID_VALUE, INVALID_PROTOCOL or NO_SUCH_FIB; *instance: MVT_NONE for
- * all. */
+/* 0, INVALID_ADDRESS_FAMILY, INVALID_VALUE, INVALID_PROTOCOL or NO_SUCH_FIB; *instance: MVT_NONE
+ * for all. */
 int hashmvt_filter_in (const vl_api_hashmvt_filter_t *from, mvt_mapping_filter_t *to,
 		       u32 *instance);
 
 /* Answers that are remembered by generation. */
 typedef struct
 {
-  u64 generation;
-  i32 retval;
-  u32 value;
+	u64 generation;
+	i32 retval;
+	u32 value;
 } hashmvt_answer_t;
 
 /* The remembered answer, or NULL: carry it out and remember. STALE if it is older than what is
@@ -47,8 +47,7 @@ void hashmvt_remember (u64 generation, i32 retval, u32 value);
 void hashmvt_forget_answers (void);
 
 /* The enabled check of every handler. */
-#define HASHMVT_ENABLED(rv)                                                                        \
-  (hashmvt_main.engine ? 0 : ((rv) = VNET_API_ERROR_FEATURE_DISABLED))
+#define HASHMVT_ENABLED(rv) (hashmvt_main.engine ? 0 : ((rv) = VNET_API_ERROR_FEATURE_DISABLED))
 
 void hashmvt_changes_reap (u32 client_index);
 

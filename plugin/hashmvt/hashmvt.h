@@ -35,119 +35,120 @@
 /* ---- what is fixed at enable ---- */
 typedef struct
 {
-  u32 instances; /* active at first; 0: all */
-  u32 max_mappings, max_sessions, max_hosts;
-  u32 block_size, max_addresses;
-  u32 fragment_timeout, hold_seconds, hold_share_1024;
-  u32 frame_queue_nelts;
-  u8 by_host, log;
-  u64 allocatable[1024];
+	u32 instances; /* active at first; 0: all */
+	u32 max_mappings, max_sessions, max_hosts;
+	u32 block_size, max_addresses;
+	u32 fragment_timeout, hold_seconds, hold_share_1024;
+	u32 frame_queue_nelts;
+	u8 by_host, log;
+	u64 allocatable[1024];
 } hashmvt_settings_t;
 
 /* ---- the configuration, as vectors ---- */
 typedef struct
 {
-  u64 generation;
-  mvt_policy_t *policies; /* [0]: the default; slots_first and n_slots are filled in late */
-  u32 **slots;		  /* by policy */
-  mvt_policy_rule_t *inside;
-  mvt_pool_run_t *runs;
-  mvt_prefix4_t *exempt;
-  mvt_static_rule_t *statics;
+	u64 generation;
+	mvt_policy_t *policies; /* [0]: the default; slots_first and n_slots are filled in late */
+	u32 **slots;		/* by policy */
+	mvt_policy_rule_t *inside;
+	mvt_pool_run_t *runs;
+	mvt_prefix4_t *exempt;
+	mvt_static_rule_t *statics;
 } hashmvt_model_t;
 
 typedef enum
 {
-  HASHMVT_SIDE_NONE,
-  HASHMVT_SIDE_INSIDE,
-  HASHMVT_SIDE_OUTSIDE,
+	HASHMVT_SIDE_NONE,
+	HASHMVT_SIDE_INSIDE,
+	HASHMVT_SIDE_OUTSIDE,
 } hashmvt_side_t;
 
 /* ---- a thread ---- */
 typedef struct
 {
-  CLIB_CACHE_LINE_ALIGN_MARK (cacheline0);
-  instance_t *instance; /* NULL: this thread is none (the main thread beside workers) */
-  u32 tick;
-  u32 file_polls;  /* when this turn began */
-  u32 skips;	   /* turns in a row that were kept from sleeping */
-  u64 turn_start;  /* clocks */
-  u64 first_frame; /* of this turn, clocks; 0: none yet */
-  u64 vectors;	   /* that nodes had seen when this turn began */
-  /* handed to the router itself: dropped for the core, passed for VPP; owner writes */
-  u64 to_router[MVT_DROP_N];
-  u64 handed_off; /* packets given to other threads */
-  u64 congested;  /* packets for which the queue of another thread was full */
-  u64 no_nat;	  /* packets that came while disabled or spare */
+	CLIB_CACHE_LINE_ALIGN_MARK (cacheline0);
+	instance_t *instance; /* NULL: this thread is none (the main thread beside workers) */
+	u32 tick;
+	u32 file_polls;	 /* when this turn began */
+	u32 skips;	 /* turns in a row that were kept from sleeping */
+	u64 turn_start;	 /* clocks */
+	u64 first_frame; /* of this turn, clocks; 0: none yet */
+	u64 vectors;	 /* that nodes had seen when this turn began */
+	/* handed to the router itself: dropped for the core, passed for VPP; owner writes */
+	u64 to_router[MVT_DROP_N];
+	u64 handed_off; /* packets given to other threads */
+	u64 congested;	/* packets for which the queue of another thread was full */
+	u64 no_nat;	/* packets that came while disabled or spare */
 } hashmvt_thread_t;
 
 typedef struct
 {
-  fib_prefix_t prefix;
-  u32 sw_if_index, fib_index;
+	fib_prefix_t prefix;
+	u32 sw_if_index, fib_index;
 } hashmvt_route_t;
 
 typedef struct
 {
-  u32 client_index, client_pid;
+	u32 client_index, client_pid;
 } hashmvt_subscriber_t;
 
 typedef struct hashmvt_change hashmvt_change_t;
 
 typedef struct
 {
-  mvt_engine_t *engine; /* NULL: disabled */
-  hashmvt_thread_t *threads;
-  u32 *local_addresses; /* sorted vector; replaced whole */
-  u32 n_instances;
-  u32 first_thread; /* of instance 0 */
-  u32 frame_queue;  /* ~0: not made yet */
+	mvt_engine_t *engine; /* NULL: disabled */
+	hashmvt_thread_t *threads;
+	u32 *local_addresses; /* sorted vector; replaced whole */
+	u32 n_instances;
+	u32 first_thread; /* of instance 0 */
+	u32 frame_queue;  /* ~0: not made yet */
 
-  hashmvt_settings_t settings;
-  hashmvt_model_t model;
-  u64 engine_generation; /* of the policies, as the engine counts: also when an address came */
-  u8 *side;		 /* hashmvt_side_t by sw_if_index */
-  hashmvt_route_t *routes;
-  u32 routed_slots; /* engine's n_slots_used when routes were made */
-  u8 routes_stale;
-  u8 addresses_stale;
-  fib_source_t fib_source;
-  u64 start_barriers;
+	hashmvt_settings_t settings;
+	hashmvt_model_t model;
+	u64 engine_generation; /* of the policies, as the engine counts: also when an address came
+				*/
+	u8 *side;	       /* hashmvt_side_t by sw_if_index */
+	hashmvt_route_t *routes;
+	u32 routed_slots; /* engine's n_slots_used when routes were made */
+	u8 routes_stale;
+	u8 addresses_stale;
+	fib_source_t fib_source;
+	u64 start_barriers;
 
-  hashmvt_change_t *changes; /* pool */
-  uword *subscribers;	     /* client index -> pid */
-  u64 highest_generation;
-  u64 boot; /* tells one life of the NAT from another */
+	hashmvt_change_t *changes; /* pool */
+	uword *subscribers;	   /* client index -> pid */
+	u64 highest_generation;
+	u64 boot; /* tells one life of the NAT from another */
 
-  u16 msg_id_base;
-  vlib_log_class_t log_class;
+	u16 msg_id_base;
+	vlib_log_class_t log_class;
 } hashmvt_main_t;
 
 extern hashmvt_main_t hashmvt_main;
 extern vlib_node_registration_t hashmvt_in2out_node, hashmvt_out2in_node, hashmvt_handoff_node,
-  hashmvt_process_node;
+	hashmvt_process_node;
 
 /* ---- counters of the nodes: what happened, then one for each reason of the core ---- */
-#define foreach_hashmvt_counter                                                                    \
-  _ (TRANSLATED, translated, INFO, "packets translated")                                           \
-  _ (HANDED_OFF, handed_off, INFO, "packets given to another thread")                              \
-  _ (HELD, held, INFO, "fragments kept until their first one comes")                               \
-  _ (TO_ROUTER, to_router, INFO, "packets without a mapping to an address of the router")          \
-  _ (TTL_EXPIRED, ttl_expired, INFO, "packets whose time to live ends here")                       \
-  _ (NO_INSTANCE, no_instance, ERROR, "packets that met no instance")
+#define foreach_hashmvt_counter                                                                 \
+	_ (TRANSLATED, translated, INFO, "packets translated")                                  \
+	_ (HANDED_OFF, handed_off, INFO, "packets given to another thread")                     \
+	_ (HELD, held, INFO, "fragments kept until their first one comes")                      \
+	_ (TO_ROUTER, to_router, INFO, "packets without a mapping to an address of the router") \
+	_ (TTL_EXPIRED, ttl_expired, INFO, "packets whose time to live ends here")              \
+	_ (NO_INSTANCE, no_instance, ERROR, "packets that met no instance")
 
 typedef enum
 {
 #define _(NAME, name, severity, text) HASHMVT_COUNTER_##NAME,
-  foreach_hashmvt_counter
+	foreach_hashmvt_counter
 #undef _
 #define _(NAME, name, text) HASHMVT_PASS_##NAME,
-    foreach_mvt_pass
+		foreach_mvt_pass
 #undef _
 #define _(NAME, name, text) HASHMVT_DROP_##NAME,
-      foreach_mvt_drop
+			foreach_mvt_drop
 #undef _
-	HASHMVT_N_COUNTERS
+				HASHMVT_N_COUNTERS
 } hashmvt_counter_t;
 
 extern vlib_error_desc_t hashmvt_error_counters[];
@@ -155,9 +156,9 @@ extern vlib_error_desc_t hashmvt_error_counters[];
 /* ---- traces ---- */
 typedef struct
 {
-  mvt_endpoint_t src[2], dst[2]; /* before, after */
-  u16 instance;			 /* that this thread is, or that the packet is sent to */
-  u8 dir, verdict, reason, hops, is_router;
+	mvt_endpoint_t src[2], dst[2]; /* before, after */
+	u16 instance;		       /* that this thread is, or that the packet is sent to */
+	u8 dir, verdict, reason, hops, is_router;
 } hashmvt_trace_t;
 
 format_function_t format_hashmvt_trace;
@@ -173,8 +174,8 @@ unformat_function_t unformat_hashmvt_proto; /* u8 * */
 static_always_inline int
 hashmvt_at_end (unformat_input_t *input)
 {
-  unformat_skip_white_space (input);
-  return unformat_check_input (input) == UNFORMAT_END_OF_INPUT;
+	unformat_skip_white_space (input);
+	return unformat_check_input (input) == UNFORMAT_END_OF_INPUT;
 }
 
 /* ---- main.c: 0 or VNET_API_ERROR_*; *error, where given, is set to a sentence ---- */
@@ -210,20 +211,20 @@ void hashmvt_local_addresses_refresh (void);
 static_always_inline int
 hashmvt_is_local (u32 addr)
 {
-  const u32 *v = hashmvt_main.local_addresses;
-  u32 at = 0, n = vec_len (v);
-  while (n > 0)
-    {
-      u32 half = n / 2;
-      if (v[at + half] < addr)
+	const u32 *v = hashmvt_main.local_addresses;
+	u32 at = 0, n = vec_len (v);
+	while (n > 0)
 	{
-	  at += half + 1;
-	  n -= half + 1;
+		u32 half = n / 2;
+		if (v[at + half] < addr)
+		{
+			at += half + 1;
+			n -= half + 1;
+		}
+		else
+			n = half;
 	}
-      else
-	n = half;
-    }
-  return at < vec_len (v) && v[at] == addr;
+	return at < vec_len (v) && v[at] == addr;
 }
 
 /* ---- worker.c ---- */
@@ -242,56 +243,57 @@ void hashmvt_changes_flush (void);
 
 /* ---- packets: state that travels with a buffer between threads ----
  *
- * In the first cache line, where a flow hash will be: ip4-lookup, which comes after this arc, sets it
- * afresh. (A frame queue's auxiliary words would be the place, but vlib_frame_queue_main_init of
+ * In the first cache line, where a flow hash will be: ip4-lookup, which comes after this arc, sets
+ * it afresh. (A frame queue's auxiliary words would be the place, but vlib_frame_queue_main_init of
  * 26.06 looks at the node before it knows which, and picks the dequeue function without them.) */
 typedef union
 {
-  u32 as_u32;
-  struct
-  {
-    u16 l4_port;
-    u8 flags; /* of MVT_PKT_*, those that travel */
-    u8 dir : 1;
-    u8 hops : 3;
-  };
+	u32 as_u32;
+	struct
+	{
+		u16 l4_port;
+		u8 flags; /* of MVT_PKT_*, those that travel */
+		u8 dir : 1;
+		u8 hops : 3;
+	};
 } hashmvt_carry_t;
 
 STATIC_ASSERT_SIZEOF (hashmvt_carry_t, 4);
 
-#define HASHMVT_CARRIED_FLAGS                                                                      \
-  (MVT_PKT_MARKED_NEW | MVT_PKT_PORT_KNOWN | MVT_PKT_HAIRPIN | MVT_PKT_FRAG_HOME)
+#define HASHMVT_CARRIED_FLAGS \
+	(MVT_PKT_MARKED_NEW | MVT_PKT_PORT_KNOWN | MVT_PKT_HAIRPIN | MVT_PKT_FRAG_HOME)
 
 /* The external address that a marked packet must get; only those have one. */
 static_always_inline u32 *
 hashmvt_carried_hash (vlib_buffer_t *b)
 {
-  return &vnet_buffer2 (b)->unused[5];
+	return &vnet_buffer2 (b)->unused[5];
 }
 
 static_always_inline void
 hashmvt_carry (vlib_buffer_t *b, const mvt_pkt_t *pkt)
 {
-  hashmvt_carry_t carry = { .l4_port = pkt->l4_port,
-			    .flags = pkt->flags & HASHMVT_CARRIED_FLAGS,
-			    .dir = pkt->dir,
-			    .hops = pkt->hops };
+	hashmvt_carry_t carry = { .l4_port = pkt->l4_port,
+				  .flags = pkt->flags & HASHMVT_CARRIED_FLAGS,
+				  .dir = pkt->dir,
+				  .hops = pkt->hops };
 
-  vnet_buffer (b)->ip.flow_hash = carry.as_u32;
-  if (PREDICT_FALSE (pkt->flags & MVT_PKT_MARKED_NEW))
-    *hashmvt_carried_hash (b) = pkt->hash;
+	vnet_buffer (b)->ip.flow_hash = carry.as_u32;
+	if (PREDICT_FALSE (pkt->flags & MVT_PKT_MARKED_NEW))
+		*hashmvt_carried_hash (b) = pkt->hash;
 }
 
 /* A view of an IPv4 packet whose header ip4-input has checked. */
 static_always_inline void
 hashmvt_view (vlib_buffer_t *b, u32 bi, u8 dir, mvt_pkt_t *pkt)
 {
-  *pkt = (mvt_pkt_t){ .l3 = vlib_buffer_get_current (b),
-		      .ref = bi,
-		      .len = b->current_length,
-		      .dir = dir,
-		      .flags = MVT_PKT_CHECKSUM_DONE |
-			       (b->flags & VLIB_BUFFER_NEXT_PRESENT ? MVT_PKT_TRUNCATED_OK : 0) };
+	*pkt = (mvt_pkt_t){ .l3 = vlib_buffer_get_current (b),
+			    .ref = bi,
+			    .len = b->current_length,
+			    .dir = dir,
+			    .flags = MVT_PKT_CHECKSUM_DONE |
+				     (b->flags & VLIB_BUFFER_NEXT_PRESENT ? MVT_PKT_TRUNCATED_OK
+									  : 0) };
 }
 
 #endif /* included_hashmvt_h */

@@ -146,14 +146,13 @@ def test_out_of_ports(nat: Nat) -> None:
         f"hashmvt pool add {POOL[0]}",
     )
     packets = [udp(HOSTS[n % 30], 5000 + n // 30) for n in range(200)]
-    seen = []
-    for at in range(0, 200, 20):
-        seen += nat.outward(*packets[at : at + 20])
-    assert len({p.sport for p in seen}) == len(seen)
     # blocks go where they are needed every 10 ms: a burst may be ahead of them
-    assert 120 <= len(seen) <= 128
-    again = nat.outward(*packets)
-    assert len({p.sport for p in again}) == 128
+    for _ in range(5):
+        seen = nat.outward(*packets)
+        if len(seen) == 128:
+            break
+    assert len(seen) == 128
+    assert len({p.sport for p in seen}) == 128
     assert nat.count("no free external port") >= 72
 
 
