@@ -17,10 +17,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 C_SOURCES := $(shell find plugin CMakeLists.txt -name '*.[ch]' -o -name CMakeLists.txt)
 PY_META   := py/pyproject.toml py/setup.py $(wildcard py/src/hashmvt/_ffi/*.py)
 EXTRAS    := 'py[test,lint]'
-TOOLS     := 'codespell>=2.2' 'robotframework-robocop>=6'
 
 RUFF         := $(BIN)/ruff
-RUFF_PACKAGE := --config py/pyproject.toml --config 'src=["py/src", "robot/libraries"]' py tests/py robot
+RUFF_FIRST   := lint.isort.known-first-party=["hashmvt", "HashMvt", "tests"]
+RUFF_PACKAGE := --config py/pyproject.toml --config '$(RUFF_FIRST)' py tests/py robot
 RUFF_AROUND  := --config scripts/ruff.toml demo tests/demo scripts/run-tests
 
 DEP_BUILD := $(BUILD)/.stamp-dep-build
@@ -29,10 +29,11 @@ VENV_PIP  := $(VENV)/.stamp-venv
 INSTALLED := $(VENV)/.stamp-installed
 DEV       := $(VENV)/.stamp-dev
 
-# $(call step,what,log,command): one line while it runs; its output only when it fails
+# $(call step,what,log,command): one line while it runs; its output only when it fails; one at a
+# time, also of several makes
 define step
 @mkdir -p $(BUILD)/log; start=$$SECONDS; printf '%-52s ' '$(1)'; \
-if ( set -e; $(3) ) >$(BUILD)/log/$(2).log 2>&1 </dev/null; then echo "done, $$((SECONDS - start)) s"; \
+if ( set -e; exec 9>$(BUILD)/.lock; flock 9; $(3) ) >$(BUILD)/log/$(2).log 2>&1 </dev/null; then echo "done, $$((SECONDS - start)) s"; \
 else echo "failed; $(BUILD)/log/$(2).log ends:"; tail -n 30 $(BUILD)/log/$(2).log; exit 1; fi
 endef
 
@@ -70,7 +71,7 @@ $(INSTALLED): $(VENV_PIP) $(PY_META) $(C_SOURCES)
 
 $(DEV): $(INSTALLED) py/pyproject.toml Makefile
 	$(call step,tools for tests and lint,dev,\
-	  $(BIN)/python -m pip install -q --no-build-isolation -e $(EXTRAS) $(TOOLS))
+	  $(BIN)/python -m pip install -q --no-build-isolation -e $(EXTRAS))
 	@touch $@
 
 build: $(INSTALLED) ## build; leaves hashmvt, hashmvt-agent and hashmvt-coord in .venv/bin

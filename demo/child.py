@@ -6,8 +6,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+
+Watchers = Mapping[str, Callable[[str], None]]
 
 
 class ChildError(Exception):
@@ -20,17 +23,32 @@ class Child:
     Created by ``start``; whoever starts it calls ``end``.
     """
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(
+        self, name: str, process: asyncio.subprocess.Process, log: Path, watchers: Watchers
+    ) -> None:
         self.name = name
         self.log = log
         self._process = process
         self._lines: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-        self._watchers: dict[str, Callable[[str], None]] = {}
+        self._watchers = watchers
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, name: str, command: Sequence[str], directory: Path) -> Child:
-        """Start a process of its own session; standard error goes to ``directory/name.log``."""
+    async def start(
+        cls,
+        name: str,
+        command: Sequence[str],
+        directory: Path,
+        watchers: Watchers = MappingProxyType({}),
+    ) -> Child:
+        """Start a process of its own session; standard error goes to ``directory/name.log``.
+
+        Args:
+            name: for messages and the log.
+            command: to run.
+            directory: of the log.
+            watchers: called for lines that begin with their word; these are not waited for.
+        """
         log = directory / f"{name}.log"
         with log.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
@@ -41,16 +59,12 @@ class Child:
                 start_new_session=True,
                 limit=1 << 20,
             )
-        return cls(name, process, log)
+        return cls(name, process, log, watchers)
 
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
         return self._process.returncode is None
-
-    def watch(self, word: str, callback: Callable[[str], None]) -> None:
-        """Call back for lines that begin with ``word``; these are not waited for."""
-        self._watchers[word] = callback
 
     async def send(self, line: str) -> None:
         """Say one line to it."""

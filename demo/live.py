@@ -110,7 +110,6 @@ class Live:
             )
         ]
         client = await self._child("client", topology.CLIENT, "demo.traffic.client")
-        client.watch("progress", self._on_progress)
 
         watcher = asyncio.create_task(self._watch(show))
         try:
@@ -144,7 +143,7 @@ class Live:
 
     async def _child(self, name: str, namespace: str, module: str, *words: str) -> Child:
         command = [*topology.inside(namespace), sys.executable, "-m", module, *words]
-        child = await Child.start(name, command, DIRECTORY)
+        child = await Child.start(name, command, DIRECTORY, {"progress": self._on_progress})
         self._children.append(child)
         await child.expect("ready", START_S)
         return child

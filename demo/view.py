@@ -135,9 +135,7 @@ class TerminalView(_Base):
             f"{state.connections:,} TCP connections, {state.datagrams:,} datagrams, "
             f"{state.megabytes:,.1f} MB at the clients; {state.errors} errors"
         )
-        log = Text(
-            "\n".join(state.log[-LOG_LINES:]), style="cyan", overflow="ellipsis", no_wrap=True
-        )
+        log = Text("\n".join(state.log[-LOG_LINES:]), style="cyan")
         self._live.update(Group(table, traffic, log))
 
     def note(self, line: str) -> None:

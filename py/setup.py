@@ -38,6 +38,10 @@ class BuildBinding(build_ext):
         super().run()
 
 
+# what an older build left behind would go into the wheel beside what replaced it
+for stale in (HERE / "build").glob("lib*"):
+    shutil.rmtree(stale)
+
 # before packages are collected, so that names.py in the result is the headers'
 _GENERATE = runpy.run_path(str(HERE / "src" / "hashmvt" / "_ffi" / "generate.py"))
 _GENERATE["write_if_changed"](SOURCE / "plugin" / "mvt", HERE / "src" / "hashmvt" / "names.py")

@@ -258,30 +258,23 @@ mvt_engine_drain (mvt_engine_t *engine, uint32_t id)
 	return result;
 }
 
-/* All blocks that belong to the instance, for a nat that replaces its own. */
-static mvt_err_t
-take_all (mvt_engine_t *engine, uint32_t id, mvt_nat44_t *nat)
+/* The blocks of an instance's static mappings, for a nat that replaces its own. */
+static void
+take_static_blocks (mvt_engine_t *engine, uint32_t id, mvt_nat44_t *nat)
 {
-	const mvt_directory_t *dir = engine->shared.directory;
-	uint32_t blocks[ENGINE_GIVE], n = 0, all = engine->n_slots << (16 - engine->block_bits);
-	mvt_err_t err = MVT_OK;
+	const mvt_policy_set_t *policy = atomic_load (&engine->shared.policy);
 
-	for (uint32_t b = 0; b < all && !err; b++)
+	for (uint32_t i = 0; i < engine->n_statics; i++)
 	{
-		if (mvt_directory_owner (dir, b) == id)
-			blocks[n++] = b;
-		if (n == ENGINE_GIVE || (n && b == all - 1))
-		{
-			mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS,
-					   .n = n,
-					   .out.blocks = blocks };
-			do
-				err = mvt_nat44_job (nat, &take, engine_tick (engine));
-			while (err == MVT_ERR_AGAIN);
-			n = 0;
-		}
+		const static_t *s = &engine->statics[i];
+		uint32_t slot = mvt_policy_slot_of (policy, s->ext.addr, NULL), block;
+		mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS, .n = 1, .out.blocks = &block };
+
+		if (s->instance != id || slot == MVT_NONE)
+			continue;
+		block = mvt_directory_block (engine->shared.directory, slot, s->ext.port);
+		mvt_nat44_job (nat, &take, engine_tick (engine));
 	}
-	return err;
 }
 
 int
@@ -300,9 +293,10 @@ mvt_engine_reset_instance (mvt_engine_t *engine, uint32_t id)
 		if (nat)
 		{
 			publish_drained_to (engine, nat);
-			take_all (engine, id, nat);
+			take_static_blocks (engine, id, nat);
 			statics_to (engine, id, nat);
 			old = mail_swap (engine, id, nat, false);
+			rest_after (engine, id, old);
 			discard (engine, instance, old, nat);
 		}
 	}

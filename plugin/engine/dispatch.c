@@ -127,10 +127,14 @@ read_side (mvt_engine_t *engine, stage_t *s, unsigned dir)
 		else
 		{
 			engine->n_free_buffers--;
+			/* the kernel has verified or made the header checksum of what it routes
+			 * into a device; whoever writes there past it gets a header out that is
+			 * as wrong as it was, which the kernel drops */
 			buffer->pkt = (mvt_pkt_t){ .l3 = buffer->data,
 						   .ref = (uintptr_t) buffer,
 						   .len = (uint32_t) got,
-						   .dir = (uint8_t) dir };
+						   .dir = (uint8_t) dir,
+						   .flags = MVT_PKT_CHECKSUM_DONE };
 			buffer->cookie = 0;
 			stage (engine, s, buffer);
 		}

@@ -169,8 +169,8 @@ int mvt_engine_transfer (mvt_engine_t *engine, uint32_t from, uint32_t to, uint3
 int mvt_engine_shard (mvt_engine_t *engine, uint32_t from, uint32_t to, uint32_t percent);
 /* Publish; returns when every thread has begun a loop with it. n_instances, secret and bucket_key
  * of desc are filled in by the engine; so are pins for static mappings. STALE when version is older
- * than the one in force; the same version again is a no-op; INVALID as in mvt_home_new. Home map
- * and rules have versions of their own. */
+ * than the one in force; the same version again is a no-op; INVALID as in mvt_home_new, and when
+ * a spare instance is named. Home map and rules have versions of their own. */
 int mvt_engine_set_home (mvt_engine_t *engine, const mvt_home_desc_t *desc);
 int mvt_engine_set_rules (mvt_engine_t *engine, const mvt_home_desc_t *desc);
 /* Generation as version above. Slots that are new get their blocks, dealt evenly to the active

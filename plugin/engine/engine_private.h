@@ -128,6 +128,7 @@ typedef struct
 	uint32_t seed_count;	/* nats made so far: each has seeds of its own */
 	uint64_t starved_until; /* house round: before it a refill would be as vain as the last */
 	uint32_t starved_wait;
+	uint64_t free_then; /* blocks free after the last house round */
 	pthread_t thread;
 } instance_t;
 
@@ -139,6 +140,15 @@ typedef struct
 	uint16_t realm;
 	uint16_t instance;
 } static_t;
+
+/* ---- a block that waits the hold-down after a takeover (rest.c) ---- */
+
+typedef struct
+{
+	uint32_t block;
+	uint32_t instance;
+	uint32_t since; /* tick */
+} rest_t;
 
 /* ---- a home map or a set of rules as it was asked for ---- */
 
@@ -251,6 +261,8 @@ struct mvt_engine
 	static_t *statics;
 	uint32_t n_statics, size_statics;
 	uint64_t house_rounds;
+	rest_t *rest;
+	uint32_t n_rest, size_rest;
 
 	/* events of nats that are gone; under stat */
 	mvt_event_t *late_events;
@@ -385,6 +397,14 @@ void statics_forget (mvt_engine_t *engine, mvt_prefix4_t outside);
 /* ---- house.c ---- => control is held */
 
 void house_round (mvt_engine_t *engine);
+
+/* ---- rest.c: under `control` ---- */
+
+/* After a takeover: `id`'s blocks go to its new nat, those that `old` (which no thread works with
+ * any more) had in use only when the hold-down is over. */
+void rest_after (mvt_engine_t *engine, uint32_t id, mvt_nat44_t *old);
+void rest_round (mvt_engine_t *engine);
+void rest_free (mvt_engine_t *engine);
 void *house_main (void *engine);
 
 /* ---- snapshot.c ---- */

@@ -11,6 +11,7 @@
 
 #define STARVED_WAIT_MAX 64u /* rounds between two vain refills of an exhausted address */
 #define STARVED_MIN	 4u  /* blocks of it that are asked for at once, at least */
+#define PACE_ROUNDS	 8u  /* rounds that free blocks should last */
 
 typedef struct
 {
@@ -18,7 +19,8 @@ typedef struct
 	uint32_t n_active;
 	uint64_t blocks; /* of all instances */
 	uint64_t free[MVT_HOME_INSTANCES];
-	uint64_t low; /* an instance with less is refilled */
+	uint64_t pace[MVT_HOME_INSTANCES]; /* free blocks that went into use since the last round */
+	uint64_t low;			   /* an instance with less is refilled */
 } view_t;
 
 static void
@@ -29,6 +31,9 @@ look (mvt_engine_t *engine, view_t *v)
 	for (uint32_t i = 0; i < engine->n; i++)
 	{
 		v->free[i] = GAUGE (engine, i, blocks_free);
+		v->pace[i] = engine->instance[i].free_then > v->free[i]
+				     ? engine->instance[i].free_then - v->free[i]
+				     : 0;
 		v->blocks += GAUGE (engine, i, blocks);
 	}
 	v->low = v->n_active ? v->blocks / v->n_active * engine->config.low_water_percent / 100 : 0;
@@ -104,20 +109,33 @@ refill_starved (mvt_engine_t *engine, view_t *v, uint32_t to)
 	}
 }
 
-/* Meet in the middle with the richest, so that the next refill is far off. */
+/* Below the mark, which is as much as a few rounds take at the present pace: meet in the middle
+ * with the richest, so that the next refill is far off. Where that is less than what is needed,
+ * whoever does not use its blocks now gives more, down to the last: ports are worth nothing where
+ * no flow comes. */
 static void
 refill_low (mvt_engine_t *engine, view_t *v, uint32_t to)
 {
-	uint32_t from = richest (engine, v, to);
-	uint64_t n;
+	uint64_t need = v->pace[to] * PACE_ROUNDS > v->low ? v->pace[to] * PACE_ROUNDS : v->low;
 
-	if (from == MVT_NONE || v->free[to] >= v->low || v->free[from] <= v->free[to])
-		return;
-	n = (v->free[from] - v->free[to]) / 2;
-	if (n == 0 && v->free[to] == 0)
-		n = 1;
-	if (n)
-		move (engine, v, from, to, MVT_NONE, n);
+	for (uint32_t turn = 0; turn < engine->n && v->free[to] < need; turn++)
+	{
+		uint32_t from = richest (engine, v, to);
+		uint64_t n = 0;
+
+		if (from == MVT_NONE)
+			return;
+		if (v->free[from] > v->free[to])
+			n = (v->free[from] - v->free[to]) / 2;
+		if (v->pace[from] == 0 && n < need - v->free[to])
+			n = need - v->free[to];
+		if (n == 0 && v->free[to] == 0)
+			n = 1;
+		if (n > v->free[from])
+			n = v->free[from];
+		if (n == 0 || move (engine, v, from, to, MVT_NONE, n) == 0)
+			return;
+	}
 }
 
 /* Only who makes mappings needs blocks: an instance that was just started gets its part by `shard`,
@@ -185,7 +203,10 @@ house_round (mvt_engine_t *engine)
 		if (drained (engine, i) && control_retire (engine, i) == MVT_OK)
 			atomic_store (&engine->instance[i].state, MVT_INSTANCE_SPARE);
 	}
+	rest_round (engine);
 	publish_forget (engine);
+	for (uint32_t i = 0; i < engine->n; i++)
+		engine->instance[i].free_then = GAUGE (engine, i, blocks_free);
 }
 
 void *

@@ -323,12 +323,15 @@ instance_main (void *arg)
 
 	for (;;)
 	{
-		uint32_t now = engine_tick (engine), n;
+		uint32_t now, n;
 		bool worked, more = false;
 		uint64_t after;
 
 		count_add (&instance->count.loops, 1);
-		worked = jobs (instance, now);
+		worked = jobs (instance, engine_tick (engine));
+		/* after the jobs: whoever was told that a loop has begun may have moved the clock
+		 */
+		now = engine_tick (engine);
 		n = gather (instance, pkts);
 		if (n)
 			instance_process (instance, pkts, n, now);

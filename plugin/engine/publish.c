@@ -124,6 +124,13 @@ publish (mvt_engine_t *engine, home_copy_t *c, _Atomic (const mvt_home_t *) *at,
 		return MVT_ERR_STALE;
 	if (c->set && desc->version == count_get (&c->version))
 		return MVT_OK;
+	/* a spare instance would be a hole */
+	for (uint64_t named = named_by (desc); named; named &= named - 1)
+	{
+		uint32_t id = (uint32_t) __builtin_ctzll (named);
+		if (id >= engine->n || !engine_has_nat (engine, id))
+			return MVT_ERR_INVALID;
+	}
 	home = build_home (engine, desc, &err);
 	if (!home)
 		return err;
@@ -547,4 +554,5 @@ publish_free (mvt_engine_t *engine)
 	home_copy_free (&engine->rules);
 	policy_copy_free (&engine->policy);
 	free (engine->statics);
+	rest_free (engine);
 }

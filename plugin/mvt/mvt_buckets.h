@@ -109,6 +109,8 @@ static inline uint32_t
 mvt_buckets_place (const mvt_buckets_t *b, uint32_t hash)
 {
 	uint32_t p = (uint32_t) (((uint64_t) hash * b->n) >> 32);
+	if (mvt_likely (!b->split))
+		return p;
 	return p >> ((p >> 1) < b->split);
 }
 
@@ -155,18 +157,35 @@ mvt_bucket_match (const mvt_bucket_t *bucket, uint32_t hash)
 #endif
 }
 
-/* First row in a bucket whose tag fits, not verified; MVT_NONE when none does. */
-static inline uint32_t
-mvt_bucket_candidate (const mvt_bucket_t *bucket, uint32_t hash)
+/* True with the first row in a bucket whose tag fits, not verified: it may even be the row of a
+ * slot that is no longer used, one that a find once gave. False when none fits. */
+static inline __attribute__ ((always_inline)) bool
+mvt_bucket_first (const mvt_bucket_t *bucket, uint32_t hash, uint32_t *row)
 {
+#if defined(__SSE2__)
+	__m128i tags = _mm_loadu_si128 ((const __m128i *) (const void *) bucket->tag);
+	__m128i eq = _mm_cmpeq_epi16 (tags, _mm_set1_epi16 ((short) (uint16_t) hash));
+	uint32_t mask = (uint32_t) _mm_movemask_epi8 (eq); /* two bits per slot */
+	if (mvt_unlikely (!mask))
+		return false;
+	size_t at = 2 * (size_t) (uint32_t) __builtin_ctz (mask);
+	__builtin_memcpy (row, (const uint8_t *) bucket->row + at, sizeof *row);
+	return true;
+#else
 	uint32_t mask = mvt_bucket_match (bucket, hash);
-	return mask ? bucket->row[__builtin_ctz (mask)] : MVT_NONE;
+	if (mvt_unlikely (!mask))
+		return false;
+	*row = bucket->row[__builtin_ctz (mask)];
+	return true;
+#endif
 }
 
 static inline uint32_t
 mvt_buckets_candidate (const mvt_buckets_t *b, uint32_t hash)
 {
-	return mvt_bucket_candidate (&b->bucket[mvt_buckets_place (b, hash)], hash);
+	uint32_t row;
+	return mvt_bucket_first (&b->bucket[mvt_buckets_place (b, hash)], hash, &row) ? row
+										      : MVT_NONE;
 }
 
 typedef bool (*mvt_buckets_test_t) (const void *ctx, uint32_t row);

@@ -46,6 +46,7 @@ typedef struct
 	uint32_t place;	     /* bucket * WAYS + way */
 	uint16_t held;
 	uint16_t port;
+	uint16_t rem_port;
 	uint16_t to;
 	uint8_t state;
 	uint8_t pad;
@@ -193,6 +194,7 @@ hand_back (mvt_frag_t *f, record_t *r)
 		{
 			pkt->verdict = MVT_VERDICT_NONE;
 			pkt->l4_port = r->port;
+			pkt->rem_port = r->rem_port;
 			pkt->to = r->to;
 			pkt->flags |= MVT_PKT_PORT_KNOWN;
 		}
@@ -416,6 +418,7 @@ mvt_frag_process (mvt_frag_t *f, mvt_pkt_t *pkt, const mvt_parsed_t *parsed, uin
 	if (r && r->state != WAITING)
 	{
 		pkt->l4_port = r->port;
+		pkt->rem_port = r->rem_port;
 		pkt->to = r->to;
 		pkt->flags |= MVT_PKT_PORT_KNOWN;
 		account (r, parsed);
@@ -456,6 +459,7 @@ mvt_frag_first (mvt_frag_t *f, const mvt_pkt_t *pkt, const mvt_parsed_t *parsed,
 	datagram_t key = key_of (pkt, parsed);
 	uint32_t hash = hash_of (f, &key);
 	uint16_t port = pkt->dir == MVT_IN2OUT ? parsed->sport : parsed->dport;
+	uint16_t rem_port = pkt->dir == MVT_IN2OUT ? parsed->dport : parsed->sport;
 	record_t *r = record_find (f, &key, hash, now);
 
 	if (r && r->state == COMPLETE)
@@ -464,7 +468,7 @@ mvt_frag_first (mvt_frag_t *f, const mvt_pkt_t *pkt, const mvt_parsed_t *parsed,
 		give_up (f, r);
 		r = NULL;
 	}
-	if (r && r->state == KNOWN && r->port != port)
+	if (r && r->state == KNOWN && (r->port != port || r->rem_port != rem_port))
 	{
 		*drop = MVT_DROP_FRAGMENT_INVALID;
 		return false;
@@ -484,6 +488,7 @@ mvt_frag_first (mvt_frag_t *f, const mvt_pkt_t *pkt, const mvt_parsed_t *parsed,
 	{
 		r->state = KNOWN;
 		r->port = port;
+		r->rem_port = rem_port;
 		r->to = to;
 		hand_back (f, r);
 	}

@@ -42,7 +42,7 @@ typedef struct mvt_frag mvt_frag_t;
 
 typedef enum
 {
-	MVT_FRAG_KNOWN, /* go on: l4_port, to and MVT_PKT_PORT_KNOWN are set */
+	MVT_FRAG_KNOWN, /* go on: l4_port, rem_port, to and MVT_PKT_PORT_KNOWN are set */
 	MVT_FRAG_HELD,	/* the store has a copy of the mvt_pkt_t; the packet (ref) is its until
 			   mvt_frag_take gives it back. verdict is set */
 	MVT_FRAG_DROP,	/* verdict and reason are set: FRAGMENT_OVERFLOW */
@@ -62,7 +62,8 @@ void mvt_frag_remove (mvt_frag_t *frag);
 mvt_frag_verdict_t mvt_frag_process (mvt_frag_t *frag, mvt_pkt_t *pkt, const mvt_parsed_t *parsed,
 				     uint32_t now);
 
-/* A first fragment, before its rewrite: remember its port (source in2out, destination out2in; for
+/* A first fragment, before its rewrite: remember its port (source in2out, destination out2in, and
+ * the other one, which the filter asks for; for
  * ICMP queries the id) and the instance `to`, and release the fragments that waited for it.
  * Returns true, or false with *drop and nothing changed:
  *  FRAGMENT_INVALID   another first fragment of this datagram had another port

@@ -56,13 +56,25 @@ int mvt_index_verify (const mvt_index_t *ix, const mvt_entry_t *lines);
 
 /* ---- hot path ---- */
 
+/* The first word of an entry: what an inside endpoint is known by. */
+static inline uint64_t
+mvt_index_word (uint32_t addr, uint16_t port, uint16_t realm)
+{
+	return addr | (uint64_t) port << 32 | (uint64_t) realm << 48;
+}
+
 /* The protocol picks the word of the secret, since address, port and realm fill the 64 bits. */
+static inline uint32_t
+mvt_index_hash_word (const mvt_index_t *ix, uint64_t word, uint8_t proto)
+{
+	unsigned w = proto & 3;
+	return mvt_crc32c_u64 (0, mvt_mix (word, ix->secret.word[w].add, ix->secret.word[w].mul));
+}
+
 static inline uint32_t
 mvt_index_hash (const mvt_index_t *ix, uint32_t addr, uint16_t port, uint8_t proto, uint16_t realm)
 {
-	uint64_t key = (uint64_t) addr << 32 | (uint32_t) port << 16 | realm;
-	unsigned w = proto & 3;
-	return mvt_crc32c_u64 (0, mvt_mix (key, ix->secret.word[w].add, ix->secret.word[w].mul));
+	return mvt_index_hash_word (ix, mvt_index_word (addr, port, realm), proto);
 }
 
 static inline __attribute__ ((always_inline)) void
@@ -71,7 +83,7 @@ mvt_index_prefetch (const mvt_index_t *ix, uint32_t hash)
 	mvt_buckets_prefetch (&ix->buckets, hash);
 }
 
-/* The primary bucket, for a batch that keeps it from stage to stage (mvt_bucket_candidate). Valid
+/* The primary bucket, for a batch that keeps it from stage to stage (mvt_bucket_first). Valid
  * until the next insert, delete or maintain; afterwards still safe to read. */
 static inline const mvt_bucket_t *
 mvt_index_bucket (const mvt_index_t *ix, uint32_t hash)

@@ -25,7 +25,7 @@ enum
 {
 	MVT_PKT_MARKED_NEW = 1 << 0,   /* range is closing: its old owner has no mapping for it */
 	MVT_PKT_TRUNCATED_OK = 1 << 1, /* captures: fewer bytes than the header's total length */
-	MVT_PKT_PORT_KNOWN = 1 << 2,   /* fragment: l4_port below is its first fragment's port */
+	MVT_PKT_PORT_KNOWN = 1 << 2,   /* fragment: l4_port and rem_port are its first fragment's */
 	MVT_PKT_HAIRPIN = 1 << 3, /* translated in2out already, now out2in to another inside host */
 	MVT_PKT_FRAG_HOME = 1 << 4, /* this instance was chosen by the datagram's fragment hash */
 	MVT_PKT_CHECKSUM_DONE = 1 << 5, /* the host has verified the IPv4 header checksum */
@@ -44,7 +44,8 @@ typedef struct
 	uint8_t reason;	  /* mvt_drop_t or mvt_pass_t */
 	uint8_t hops;	  /* hand-offs so far */
 	uint8_t flags;	  /* MVT_PKT_* */
-	uint8_t pad[3];
+	uint8_t pad;
+	uint16_t rem_port; /* fragments: the other port, for the filter */
 } mvt_pkt_t;
 
 _Static_assert (sizeof (mvt_pkt_t) == 40, "three packets in two cache lines, or say why not");
@@ -222,12 +223,14 @@ mvt_packet_plain (const mvt_pkt_t *pkt, mvt_plain_t *out)
 	__builtin_memcpy (&addrs, p + 12, 8);
 	__builtin_memcpy (&ports, p + 20, 4);
 
-	/* version 4, IHL 5; more-fragments and offset 0 (bytes 6 and 7, less DF and the evil bit) */
+	/* version 4, IHL 5; more-fragments and offset 0 (bytes 6 and 7, less DF and the evil bit)
+	 */
 	if (mvt_unlikely ((w0 & 0xff3f0000000000ffull) != 0x45))
 		return false;
 
+	/* 28 <= total <= len */
 	uint32_t total = mvt_load16 (p + 2);
-	if (mvt_unlikely (total > pkt->len))
+	if (mvt_unlikely (total - 28 > pkt->len - 28))
 		return false;
 	out->addrs = __builtin_bswap64 (addrs);
 	out->ports = __builtin_bswap32 (ports);
@@ -236,8 +239,7 @@ mvt_packet_plain (const mvt_pkt_t *pkt, mvt_plain_t *out)
 	case MVT_IP_UDP:
 	{
 		/* one that leaves bytes of its packet unused is legal, and left to the other */
-		uint32_t udp = mvt_load16 (p + 24);
-		if (mvt_unlikely (udp + 20 != total || udp < 8))
+		if (mvt_unlikely (mvt_load16 (p + 24) + 20u != total))
 			return false;
 		out->proto = MVT_PROTO_UDP;
 		out->tcp_flags = 0;
@@ -255,8 +257,12 @@ mvt_packet_plain (const mvt_pkt_t *pkt, mvt_plain_t *out)
 	}
 	if (pkt->flags & MVT_PKT_CHECKSUM_DONE)
 		return true;
-	return mvt_likely (mvt_csum_good ((w0 & 0xffffffff) + (w0 >> 32) + (w1 & 0xffffffff) +
-					  (w1 >> 32) + w2));
+	/* 2^64 is 1 too: carries go back in below */
+	uint64_t sum = w0 + w1;
+	sum += sum < w1;
+	sum += w2;
+	sum += sum < w2;
+	return mvt_likely (mvt_csum_good (sum));
 }
 
 /* The common packet, as mvt_packet_parse would have it. */

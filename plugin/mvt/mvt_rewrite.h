@@ -43,11 +43,12 @@ mvt_csum_add (uint16_t a, uint16_t b)
 	return (uint16_t) (sum + (sum >> 16));
 }
 
-/* A checksum after a change described by a delta (RFC 1624 equation 3). */
+/* A checksum after a change described by a delta (RFC 1624 equation 3): ~(~HC + delta) in one's
+ * complement is HC - delta with the borrow taken off again, zeros included. */
 static inline uint16_t
 mvt_csum_apply (uint16_t csum, uint16_t delta)
 {
-	return (uint16_t) ~mvt_csum_add ((uint16_t) ~csum, delta);
+	return (uint16_t) (csum - delta - (csum < delta));
 }
 
 /* The same where a zero in the field means "no checksum" (UDP, RFC 768): zero stays zero, and a
@@ -173,9 +174,6 @@ static inline void
 mvt_rewrite_plain (uint8_t *p, uint8_t proto, unsigned dir, uint32_t addr, uint16_t port,
 		   uint16_t delta_ip, uint16_t delta_l4)
 {
-	uint8_t *csum_at = p + (proto == MVT_PROTO_TCP ? 36 : 26);
-	uint16_t csum = mvt_csum_load (csum_at), changed;
-
 	if (dir == MVT_OUT2IN)
 	{
 		delta_ip = mvt_delta_reverse (delta_ip);
@@ -185,15 +183,17 @@ mvt_rewrite_plain (uint8_t *p, uint8_t proto, unsigned dir, uint32_t addr, uint1
 	mvt_store16 (p + (dir == MVT_OUT2IN ? 22 : 20), port);
 	mvt_csum_store (p + 10, mvt_csum_apply (mvt_csum_load (p + 10), delta_ip));
 
-	changed = mvt_csum_apply (csum, delta_l4);
-	if (proto == MVT_PROTO_UDP)
+	if (proto == MVT_PROTO_TCP)
 	{
-		if (csum == 0)
-			return;
-		if (mvt_unlikely (changed == 0))
-			changed = 0xffff;
+		mvt_csum_store (p + 36, mvt_csum_apply (mvt_csum_load (p + 36), delta_l4));
+		return;
 	}
-	mvt_csum_store (csum_at, changed);
+	uint16_t csum = mvt_csum_load (p + 26);
+	if (csum != 0)
+	{
+		csum = mvt_csum_apply (csum, delta_l4);
+		mvt_csum_store (p + 26, (uint16_t) (csum - (csum == 0)));
+	}
 }
 
 /* What the parse of a translated packet would be, for the next lookup of a hairpinned one: its

@@ -22,17 +22,17 @@
 #define MVT_NONE	0xffffffffu /* "no such index" for u32 indices */
 
 /* ---- errors of control calls: 0 or negative ---- */
-#define foreach_mvt_err                                                                           \
-	_ (INVALID, -1, "invalid argument")                                                       \
-	_ (NO_MEMORY, -2, "out of memory")                                                        \
-	_ (EXISTS, -3, "exists already")                                                          \
-	_ (NOT_FOUND, -4, "no such entry")                                                        \
-	_ (FULL, -5, "table is full")                                                             \
-	_ (IN_USE, -6, "in use")                                                                  \
-	_ (NOT_SIBLINGS, -7, "entries are not siblings with equal values")                        \
-	_ (STALE, -8, "an older generation than the one in force")                                \
-	_ (AGAIN, -9, "not finished, call again")                                                 \
-	_ (UNSUPPORTED, -10, "not supported")                                                     \
+#define foreach_mvt_err                                                    \
+	_ (INVALID, -1, "invalid argument")                                \
+	_ (NO_MEMORY, -2, "out of memory")                                 \
+	_ (EXISTS, -3, "exists already")                                   \
+	_ (NOT_FOUND, -4, "no such entry")                                 \
+	_ (FULL, -5, "table is full")                                      \
+	_ (IN_USE, -6, "in use")                                           \
+	_ (NOT_SIBLINGS, -7, "entries are not siblings with equal values") \
+	_ (STALE, -8, "an older generation than the one in force")         \
+	_ (AGAIN, -9, "not finished, call again")                          \
+	_ (UNSUPPORTED, -10, "not supported")                              \
 	_ (NOT_OWNER, -11, "belongs to another instance")
 
 typedef enum
@@ -54,29 +54,29 @@ typedef enum
 	MVT_VERDICT_HELD,	/* the core keeps pkt->ref until it comes back as released */
 } mvt_verdict_t;
 
-#define foreach_mvt_drop                                                                          \
-	_ (MALFORMED, malformed, "IPv4 or L4 header is cut short or inconsistent")                \
-	_ (BAD_CHECKSUM, bad_checksum, "IPv4 header checksum is wrong (RFC 1812 5.2.2)")          \
-	_ (UNSUPPORTED_PROTOCOL, unsupported_protocol, "protocol cannot share an address")        \
-	_ (NO_MAPPING, no_mapping, "to a pool endpoint that has no mapping")                      \
-	_ (FILTERED, filtered, "remote endpoint is not allowed by the filtering behaviour")       \
-	_ (TCP_NOT_SYN, tcp_not_syn, "first TCP packet of a flow is no SYN")                      \
-	_ (OUT_OF_PORTS, out_of_ports, "no free external port")                                   \
-	_ (OUT_OF_MAPPINGS, out_of_mappings, "max_mappings reached")                              \
-	_ (OUT_OF_SESSIONS, out_of_sessions, "session table is full")                             \
-	_ (OUT_OF_HOSTS, out_of_hosts, "host table is full")                                      \
-	_ (HOST_LIMIT, host_limit, "mappings_per_host reached")                                   \
-	_ (BLOCK_LIMIT, block_limit, "max_blocks_per_host reached")                               \
-	_ (RATE_LIMIT, rate_limit, "new_per_second_per_host reached")                             \
-	_ (INDEX_FULL, index_full, "hash bucket and stash are full")                              \
-	_ (ICMP_MALFORMED, icmp_malformed, "ICMP error whose embedded packet cannot be parsed")   \
-	_ (ICMP_NO_MAPPING, icmp_no_mapping, "ICMP error about a packet of no mapping")           \
-	_ (ICMP_UNSUPPORTED, icmp_unsupported, "ICMP type that is neither query nor error")       \
-	_ (FRAGMENT_TIMEOUT, fragment_timeout, "first fragment did not come in time")             \
-	_ (FRAGMENT_OVERFLOW, fragment_overflow, "fragment store is full")                        \
-	_ (FRAGMENT_INVALID, fragment_invalid, "tiny first fragment or impossible offset")        \
-	_ (HANDOFF_LOOP, handoff_loop, "handed over too often")                                   \
-	_ (HANDOFF_CONGESTION, handoff_congestion, "ring to another instance is full")            \
+#define foreach_mvt_drop                                                                        \
+	_ (MALFORMED, malformed, "IPv4 or L4 header is cut short or inconsistent")              \
+	_ (BAD_CHECKSUM, bad_checksum, "IPv4 header checksum is wrong (RFC 1812 5.2.2)")        \
+	_ (UNSUPPORTED_PROTOCOL, unsupported_protocol, "protocol cannot share an address")      \
+	_ (NO_MAPPING, no_mapping, "to a pool endpoint that has no mapping")                    \
+	_ (FILTERED, filtered, "remote endpoint is not allowed by the filtering behaviour")     \
+	_ (TCP_NOT_SYN, tcp_not_syn, "first TCP packet of a flow is no SYN")                    \
+	_ (OUT_OF_PORTS, out_of_ports, "no free external port")                                 \
+	_ (OUT_OF_MAPPINGS, out_of_mappings, "max_mappings reached")                            \
+	_ (OUT_OF_SESSIONS, out_of_sessions, "session table is full")                           \
+	_ (OUT_OF_HOSTS, out_of_hosts, "host table is full")                                    \
+	_ (HOST_LIMIT, host_limit, "mappings_per_host reached")                                 \
+	_ (BLOCK_LIMIT, block_limit, "max_blocks_per_host reached")                             \
+	_ (RATE_LIMIT, rate_limit, "new_per_second_per_host reached")                           \
+	_ (INDEX_FULL, index_full, "hash bucket and stash are full")                            \
+	_ (ICMP_MALFORMED, icmp_malformed, "ICMP error whose embedded packet cannot be parsed") \
+	_ (ICMP_NO_MAPPING, icmp_no_mapping, "ICMP error about a packet of no mapping")         \
+	_ (ICMP_UNSUPPORTED, icmp_unsupported, "ICMP type that is neither query nor error")     \
+	_ (FRAGMENT_TIMEOUT, fragment_timeout, "first fragment did not come in time")           \
+	_ (FRAGMENT_OVERFLOW, fragment_overflow, "fragment store is full")                      \
+	_ (FRAGMENT_INVALID, fragment_invalid, "tiny first fragment or impossible offset")      \
+	_ (HANDOFF_LOOP, handoff_loop, "handed over too often")                                 \
+	_ (HANDOFF_CONGESTION, handoff_congestion, "ring to another instance is full")          \
 	_ (NO_OWNER, no_owner, "block or range belongs to no instance")
 
 typedef enum
@@ -87,9 +87,9 @@ typedef enum
 		MVT_DROP_N
 } mvt_drop_t;
 
-#define foreach_mvt_pass                                                                          \
-	_ (EXEMPT, exempt, "destination is exempt from translation")                              \
-	_ (NOT_INSIDE, not_inside, "source is not an inside host")                                \
+#define foreach_mvt_pass                                             \
+	_ (EXEMPT, exempt, "destination is exempt from translation") \
+	_ (NOT_INSIDE, not_inside, "source is not an inside host")   \
 	_ (NOT_POOL, not_pool, "destination is not a pool address")
 
 typedef enum

@@ -92,21 +92,12 @@ nat44_sessions_of (mvt_nat44_t *nat, const mvt_entry_t *e)
 	return n;
 }
 
-/* Remember a remote endpoint, inline if the place is free. With endpoint-independent filtering a
- * full table is no reason to refuse: the mapping goes on with the state it has. */
+/* Remember a further remote endpoint. With endpoint-independent filtering a full table is no reason
+ * to refuse: the mapping goes on with the state it has. */
 static bool
 session_add (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint16_t rem_port,
 	     uint8_t tcp_state, uint16_t tclass, uint32_t now, mvt_drop_t *drop)
 {
-	if (e->rem_addr == 0)
-	{
-		e->rem_addr = rem_addr;
-		e->rem_port = rem_port;
-		e->tcp_state = tcp_state;
-		e->tclass = tclass;
-		e->last = now;
-		return true;
-	}
 	mvt_session_t *s = mvt_sessions_add (nat->sessions, &e->sessions,
 					     mvt_pool_line_of (nat->pool, e), rem_addr, rem_port);
 	if (s)
@@ -162,8 +153,10 @@ admit_datagram (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint16_t re
 }
 
 /* Address-dependent filtering lets any port of an address in that the host has spoken to. Sessions
- * are by port, so the address has a record of its own. When the table is full the address stays
- * unknown: connections from there are refused, those from inside go on. */
+ * are by port, so the address has a record of its own, which every tracked segment renews but those
+ * of the hit path: what they belong to, the inline session, lives as long and speaks for itself.
+ * When the table is full the address stays unknown: connections from there are refused, those from
+ * inside go on. */
 static void
 permit_address (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint32_t now)
 {
@@ -197,7 +190,8 @@ admit_tcp_new (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, mvt
 	if (dir == MVT_OUT2IN)
 	{
 		if (e->filter == MVT_FILTER_APD ||
-		    (e->filter == MVT_FILTER_AD && !address_permitted (nat, e, rem_addr, now)))
+		    (e->filter == MVT_FILTER_AD && e->rem_addr != rem_addr &&
+		     !address_permitted (nat, e, rem_addr, now)))
 		{
 			*drop = MVT_DROP_FILTERED;
 			return false;
@@ -210,7 +204,7 @@ admit_tcp_new (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, mvt
 	 * to prove itself. */
 	state = opens ? mvt_tcp_next (MVT_TCP_CLOSED, dir, parsed->tcp_flags) : MVT_TCP_TRANS;
 	uint16_t tclass = nat44_tclass (e, mvt_tcp_timeout (state));
-	if (dir == MVT_IN2OUT && e->filter == MVT_FILTER_AD)
+	if (e->filter == MVT_FILTER_AD)
 		permit_address (nat, e, rem_addr, now);
 	if (old)
 	{
@@ -231,7 +225,7 @@ admit_tcp (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, uint32_
 		e->tcp_state = mvt_tcp_next (e->tcp_state, dir, parsed->tcp_flags);
 		e->tclass = nat44_tclass (e, mvt_tcp_timeout (e->tcp_state));
 		nat44_touch (e, now);
-		if (dir == MVT_IN2OUT && e->filter == MVT_FILTER_AD)
+		if (e->filter == MVT_FILTER_AD)
 			permit_address (nat, e, rem_addr, now);
 		return true;
 	}
@@ -242,6 +236,8 @@ admit_tcp (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, uint32_
 	s->tcp_state = mvt_tcp_next (s->tcp_state, dir, parsed->tcp_flags);
 	s->tclass = nat44_tclass (e, mvt_tcp_timeout (s->tcp_state));
 	s->last = now;
+	if (e->filter == MVT_FILTER_AD)
+		permit_address (nat, e, rem_addr, now);
 	return true;
 }
 

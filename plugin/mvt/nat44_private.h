@@ -2,7 +2,8 @@
  *
  * The inside of mvt_nat44_t, shared by the nat44*.c files and nobody else.
  *
- *   nat44.c          life cycle, batches, the hit paths
+ *   nat44.c          life cycle, batches
+ *   nat44_inlines.h  the hit path
  *   nat44_mapping.c  making and ending mappings, sessions, filtering
  *   nat44_slow.c     packets that are no plain hit: misses, ICMP errors, fragments, 1:1 rules
  *   nat44_job.c      jobs, housekeeping, events
@@ -18,9 +19,11 @@
 #include "mvt_tcp.h"
 #include "nat44.h"
 
-/* A packet may be handed over twice; a fragment once more, to where its datagram is known. */
-#define NAT44_MAX_HOPS		2u
-#define NAT44_MAX_HOPS_FRAGMENT 3u
+/* A packet may be handed over twice; a fragment once more, to where its datagram is known, and a
+ * hairpin once more, to the owner of its destination: a dispatcher behind the times and a closing
+ * range have cost it two before. */
+#define NAT44_MAX_HOPS	      2u
+#define NAT44_MAX_HOPS_LONGER 3u
 /* Addresses tried when a host's own is exhausted. */
 #define NAT44_FALLBACK_TRIES 64u
 /* Lines that a slice of a job looks at: about 20 us. */

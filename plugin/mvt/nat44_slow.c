@@ -11,10 +11,12 @@
 static void
 hand_over (mvt_nat44_t *nat, mvt_pkt_t *pkt, const mvt_parsed_t *parsed, uint16_t to)
 {
+	bool longer = parsed->fragment || (pkt->flags & MVT_PKT_HAIRPIN);
+
 	if (to == MVT_NO_INSTANCE)
 		nat44_drop (nat, pkt, MVT_DROP_NO_OWNER);
 	else if (to == nat->instance ||
-		 pkt->hops >= (parsed->fragment ? NAT44_MAX_HOPS_FRAGMENT : NAT44_MAX_HOPS))
+		 pkt->hops >= (longer ? NAT44_MAX_HOPS_LONGER : NAT44_MAX_HOPS))
 		nat44_drop (nat, pkt, MVT_DROP_HANDOFF_LOOP);
 	else
 	{
@@ -128,15 +130,25 @@ may_create (const mvt_parsed_t *parsed, mvt_drop_t *drop)
 	return parsed->proto != MVT_PROTO_ICMP || mvt_icmp_is_request (parsed->icmp_type);
 }
 
-/* A packet from an inside endpoint; of a later fragment, the port is its datagram's. */
+/* A later fragment is judged by its datagram's ports, so that the filter holds for every piece. */
+static void
+ports_of_datagram (const mvt_pkt_t *pkt, mvt_parsed_t *parsed, unsigned dir)
+{
+	if (parsed->has_l4)
+		return;
+	parsed->sport = dir == MVT_IN2OUT ? pkt->l4_port : pkt->rem_port;
+	parsed->dport = dir == MVT_IN2OUT ? pkt->rem_port : pkt->l4_port;
+}
+
+/* A packet from an inside endpoint. */
 static void
 endpoint_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_t now)
 {
-	uint16_t port = parsed->has_l4 ? parsed->sport : pkt->l4_port;
-	mvt_entry_t *e = nat44_find_inside (nat, parsed->src, port, parsed->proto, now);
 	uint32_t ext_addr;
 	mvt_drop_t drop;
 
+	ports_of_datagram (pkt, parsed, MVT_IN2OUT);
+	mvt_entry_t *e = nat44_find_inside (nat, parsed->src, parsed->sport, parsed->proto, now);
 	if (!e)
 	{
 		uint32_t policy = mvt_policy_of (nat->policy, parsed->src);
@@ -145,19 +157,13 @@ endpoint_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_
 			nat44_pass (nat, pkt, MVT_PASS_NOT_INSIDE);
 			return;
 		}
-		mvt_parsed_t whole = *parsed;
-		whole.sport = port;
-		if (!mine_to_create (nat, pkt, &whole, &ext_addr))
+		if (!mine_to_create (nat, pkt, parsed, &ext_addr))
 			return;
-		if (!parsed->has_l4)
-		{
-			nat44_drop (nat, pkt, MVT_DROP_NO_MAPPING);
-			return;
-		}
-		if (may_create (parsed, &drop))
+		drop = MVT_DROP_NO_MAPPING;
+		if (parsed->has_l4 && may_create (parsed, &drop))
 			e = nat44_create (nat, parsed, policy, ext_addr, now, &drop);
 	}
-	else if (parsed->has_l4 && !nat44_admit (nat, e, parsed, MVT_IN2OUT, now, &drop))
+	else if (!nat44_admit (nat, e, parsed, MVT_IN2OUT, now, &drop))
 		e = NULL;
 	if (!e)
 	{
@@ -188,6 +194,7 @@ fragment_port (mvt_nat44_t *nat, mvt_pkt_t *pkt, const mvt_parsed_t *parsed, uin
 		}
 		pkt->flags |= MVT_PKT_PORT_KNOWN;
 		pkt->l4_port = pkt->dir == MVT_IN2OUT ? parsed->sport : parsed->dport;
+		pkt->rem_port = pkt->dir == MVT_IN2OUT ? parsed->dport : parsed->sport;
 		return true;
 	}
 	switch (mvt_frag_process (nat->frag, pkt, parsed, now))
@@ -230,9 +237,8 @@ static void
 icmp_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_t now)
 {
 	mvt_embedded_t emb;
-	mvt_home_answer_t answer;
 	mvt_drop_t drop;
-	uint32_t outside;
+	uint32_t outside, ext_addr;
 
 	if (!mvt_icmp_embedded (pkt, parsed, &emb, &drop))
 	{
@@ -264,12 +270,13 @@ icmp_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_t no
 		finish_icmp (nat, pkt, parsed, MVT_IN2OUT, now);
 		return;
 	}
-	mvt_home_lookup (nat->home, 0, emb.dst, emb.dport, emb.proto, &answer);
-	uint16_t home = answer.flags & MVT_HOME_F_CLOSING ? answer.from : answer.instance;
-	if (home == nat->instance)
+	/* who would make its mapping now is the last who could have it */
+	mvt_parsed_t about = *parsed;
+	about.src = emb.dst;
+	about.sport = emb.dport;
+	about.proto = emb.proto;
+	if (mine_to_create (nat, pkt, &about, &ext_addr))
 		nat44_drop (nat, pkt, MVT_DROP_ICMP_NO_MAPPING);
-	else
-		hand_over (nat, pkt, parsed, home);
 }
 
 static void
@@ -356,7 +363,8 @@ static void
 endpoint_out2in (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_t slot,
 		 uint32_t now)
 {
-	uint16_t port = parsed->has_l4 ? parsed->dport : pkt->l4_port;
+	ports_of_datagram (pkt, parsed, MVT_OUT2IN);
+	uint16_t port = parsed->dport;
 	uint32_t block = mvt_directory_block (nat->shared->directory, slot, port);
 	uint16_t owner = mvt_directory_owner (nat->shared->directory, block);
 	mvt_drop_t drop = MVT_DROP_NO_MAPPING;
@@ -367,7 +375,7 @@ endpoint_out2in (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_
 		return;
 	}
 	mvt_entry_t *e = nat44_find_outside (nat, block, port, parsed->proto, now);
-	if (e && parsed->has_l4 && !nat44_admit (nat, e, parsed, MVT_OUT2IN, now, &drop))
+	if (e && !nat44_admit (nat, e, parsed, MVT_OUT2IN, now, &drop))
 		e = NULL;
 	if (!e)
 	{

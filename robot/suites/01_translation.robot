@@ -1,34 +1,40 @@
-# SPDX-License-Identifier: Apache-2.0
+*** Comments ***
+SPDX-License-Identifier: Apache-2.0
+
+
 *** Settings ***
-Documentation       Mapping of endpoints and rewriting of packets: RFC 3022, RFC 4787, RFC 5382, RFC 768.
+Documentation    Mapping of endpoints and rewriting of packets: RFC 3022, RFC 4787, RFC 5382, RFC 768.
 ...
-...                 ``CLIENT``, ``NEIGHBOUR`` -- NAT with four addresses -- ``SERVER``, ``STRANGER``.
+...              ``CLIENT``, ``NEIGHBOUR`` -- NAT with four addresses -- ``SERVER``, ``STRANGER``.
 
-Resource            ../resources/dataplane.resource
+Resource         ../resources/dataplane.resource
 
-Test Setup          Start Dataplane
-Test Teardown       Stop Dataplane
+Test Setup       Start Dataplane
+Test Teardown    Stop Dataplane
 
-Test Tags           translation
+Test Tags        translation
 
 
 *** Test Cases ***
 Outbound Datagram Gets An Endpoint Of The Pool
-    [Documentation]    RFC 3022 section 2.2: the source becomes an endpoint of the pool, and nothing else is changed.
+    [Documentation]    RFC 3022 section 2.2: the source becomes an endpoint of the pool, and nothing else is
+    ...    changed.
     ${sent} =    Send Udp    ${CLIENT}:5000    ${SERVER}:53
     ${external} =    Packet Should Leave Outside    ${sent}    to=${SERVER}:53
     Endpoint Should Be Within    ${external}    ${POOL}
     Get External Endpoint    ${CLIENT}:5000    ==    ${external}
 
 Answer Finds The Way Back
-    [Documentation]    RFC 3022 section 2.2: what is sent to the external endpoint reaches the host that it stands for.
+    [Documentation]    RFC 3022 section 2.2: what is sent to the external endpoint reaches the host that it stands
+    ...    for.
     ${sent} =    Send Udp    ${CLIENT}:5000    ${SERVER}:53
     ${answer} =    Reply To    ${sent}
     Packet Should Arrive Inside    ${answer}    at=${CLIENT}:5000    sender=${SERVER}:53
     Get Mapping Count    ==    1
 
 Mapping Does Not Depend On The Destination
-    [Documentation]    RFC 4787 REQ-1: endpoint-independent mapping, the same external endpoint for every destination.
+    [Documentation]    RFC 4787 REQ-1: endpoint-independent mapping, the same external endpoint for every
+    ...    destination.
     ${first} =    Send Udp    ${CLIENT}:5000    ${SERVER}:53
     ${second} =    Send Udp    ${CLIENT}:5000    ${STRANGER}:4444
     ${external} =    Packet Should Leave Outside    ${first}    to=${SERVER}:53
@@ -113,7 +119,8 @@ Ip Options Are Carried Along
     Packet Should Arrive Inside    ${answer}    at=${CLIENT}:5000    sender=${SERVER}:53
 
 Protocol Without Ports Cannot Share An Address
-    [Documentation]    RFC 4787 section 1, DESIGN 4.2: dropped by a stated policy and counted, not sent with an inside address.
+    [Documentation]    RFC 4787 section 1, DESIGN 4.2: dropped by a stated policy and counted, not sent with an
+    ...    inside address.
     [Template]    Protocol Should Be Dropped
     47    # GRE
     4    # IP in IP
@@ -122,6 +129,7 @@ Protocol Without Ports Cannot Share An Address
 
 Malformed Packets Are Dropped And Counted
     [Documentation]    DESIGN 8: a packet is never trusted; each kind of damage has its own counted reason.
+    [Tags]    dataplane:embedded
     [Template]    Raw Packet Should Be Dropped
     malformed    450000140001000040110000    # header cut short
     malformed    430000140001000040110000c00002010a000001    # header length below 20

@@ -1,16 +1,20 @@
-# SPDX-License-Identifier: Apache-2.0
+*** Comments ***
+SPDX-License-Identifier: Apache-2.0
+
+
 *** Settings ***
-Documentation       ICMP queries and errors: RFC 5508.
+Documentation    ICMP queries and errors: RFC 5508.
 ...
-...                 An error quotes the packet that it is about. Its receiver must find there what it has sent itself, byte
-...                 for byte, or it cannot know which of its connections is meant.
+...              An error quotes the packet that it is about. Its receiver must find there what it has
+...              sent itself, byte
+...              for byte, or it cannot know which of its connections is meant.
 
-Resource            ../resources/dataplane.resource
+Resource         ../resources/dataplane.resource
 
-Test Setup          Start Dataplane
-Test Teardown       Stop Dataplane
+Test Setup       Start Dataplane
+Test Teardown    Stop Dataplane
 
-Test Tags           icmp
+Test Tags        icmp
 
 
 *** Test Cases ***
@@ -43,7 +47,8 @@ Reply Without A Query Makes No Mapping
     Get Mapping Count    ==    0
 
 Error From Outside Reaches The Sender With Its Own Packet
-    [Documentation]    RFC 5508 REQ-4, RFC 792: for each type, and whether the quote is whole or only what RFC 792 asks for.
+    [Documentation]    RFC 5508 REQ-4, RFC 792: for each type, and whether the quote is whole or only what RFC 792
+    ...    asks for.
     [Template]    Error From Outside Should Reach The Sender
     port unreachable    whole
     port unreachable    shortest
@@ -63,7 +68,8 @@ Error About A Tcp Segment And About A Ping
     Icmp Error Should Reach    ${error}    ${CLIENT}    about=${ping}
 
 Error From Inside Hides The Inside
-    [Documentation]    RFC 5508 REQ-5: the error comes from an address of the pool and quotes what the remote host sent.
+    [Documentation]    RFC 5508 REQ-5: the error comes from an address of the pool and quotes what the remote host
+    ...    sent.
     ${sent} =    Send Udp    ${CLIENT}:5000    ${SERVER}:53
     ${external} =    External Endpoint Of    ${sent}
     ${answer} =    Reply To    ${sent}
@@ -78,13 +84,15 @@ Quoted Ip Options Are Skipped
     Icmp Error Should Reach    ${error}    ${CLIENT}    about=${sent}
 
 Error With A Damaged Quote Is Dropped
-    [Documentation]    RFC 5508 REQ-3a: a quote that is cut short, or whose header checksum is wrong, is not believed.
+    [Documentation]    RFC 5508 REQ-3a: a quote that is cut short, or whose header checksum is wrong, is not
+    ...    believed.
     [Template]    Error With Quote Should Be Dropped
     cut
     broken
 
 Error About Nothing That We Sent Is Dropped
-    [Documentation]    RFC 5508 REQ-4: without a mapping there is nobody to tell; DESIGN 8: GRE and IP-in-IP do no harm.
+    [Documentation]    RFC 5508 REQ-4: without a mapping there is nobody to tell; DESIGN 8: GRE and IP-in-IP do no
+    ...    harm.
     [Template]    Error About Protocol Should Be Dropped
     47
     4

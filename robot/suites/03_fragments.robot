@@ -1,20 +1,25 @@
-# SPDX-License-Identifier: Apache-2.0
+*** Comments ***
+SPDX-License-Identifier: Apache-2.0
+
+
 *** Settings ***
-Documentation       Fragments, in order and out of order, with a bounded store: RFC 4787 REQ-14, RFC 1858.
+Documentation    Fragments, in order and out of order, with a bounded store: RFC 4787 REQ-14, RFC 1858.
 ...
-...                 A datagram with 60 bytes of data is sent as three fragments of 24 and 20 bytes. Only the first has the ports.
+...              A datagram with 60 bytes of data is sent as three fragments of 24 and 20 bytes. Only the
+...              first has the ports.
 
-Resource            ../resources/dataplane.resource
+Resource         ../resources/dataplane.resource
 
-Test Setup          Start Dataplane
-Test Teardown       Stop Dataplane
+Test Setup       Start Dataplane
+Test Teardown    Stop Dataplane
 
-Test Tags           fragments
+Test Tags        fragments
 
 
 *** Test Cases ***
 Fragments From Inside Arrive As One Datagram
-    [Documentation]    RFC 4787 REQ-14: in order and in any other order, with one source and a right checksum over the whole.
+    [Documentation]    RFC 4787 REQ-14: in order and in any other order, with one source and a right checksum over
+    ...    the whole.
     [Template]    Fragments From Inside Should Arrive
     1 2 3
     3 2 1
@@ -29,7 +34,8 @@ Fragments From Outside Arrive As One Datagram
     2 3 1
 
 Fragments Pass Between Instances
-    [Documentation]    DESIGN 4.3: out2in, the owner is known after the first fragment; with four instances it is mostly another.
+    [Documentation]    DESIGN 4.3: out2in, the owner is known after the first fragment; with four instances it is
+    ...    mostly another.
     [Setup]    Start Dataplane    dataplane.instances={initial: 4, max: 4}
     [Template]    Fragments From Outside Should Arrive
     1 2 3    10.0.0.11
@@ -45,7 +51,8 @@ Fragment That Came First Waits For The First One
     Fragments Should Make Datagram    ${all}    to=${SERVER}:53
 
 Fragment Waits Two Seconds At Most
-    [Documentation]    RFC 4787 REQ-14a, DESIGN 7 (timeouts.fragment): what waits in vain is given up, counted, and helps nobody later.
+    [Documentation]    RFC 4787 REQ-14a, DESIGN 7 (timeouts.fragment): what waits in vain is given up, counted, and
+    ...    helps nobody later.
     ${early} =    Send Fragments    ${CLIENT}:5000    ${SERVER}:53    order=2 3
     Packets Should Leave    ${early}    0
     Advance Clock    3 seconds
@@ -54,7 +61,8 @@ Fragment Waits Two Seconds At Most
     Get Drop Count    fragment timeout    ==    2
 
 Store For Early Fragments Is Bounded
-    [Documentation]    RFC 4787 REQ-14a, DESIGN 8: nobody can fill the memory with fragments; what is beyond is counted.
+    [Documentation]    RFC 4787 REQ-14a, DESIGN 8: nobody can fill the memory with fragments; what is beyond is
+    ...    counted.
     ${flood} =    Send Fragments    ${STRANGER}:5000    198.51.100.1:53    order=2x100
     Packets Should Leave    ${flood}    0
     Drops Should Be    ${flood}    fragment overflow    36

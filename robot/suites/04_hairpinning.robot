@@ -1,20 +1,24 @@
-# SPDX-License-Identifier: Apache-2.0
+*** Comments ***
+SPDX-License-Identifier: Apache-2.0
+
+
 *** Settings ***
-Documentation       Inside hosts that meet at external endpoints: RFC 4787 REQ-9, RFC 5382 REQ-8, RFC 5508 REQ-7.
+Documentation    Inside hosts that meet at external endpoints: RFC 4787 REQ-9, RFC 5382 REQ-8, RFC 5508 REQ-7.
 ...
-...                 The packet comes from inside and goes inside; on its way it is translated twice.
+...              The packet comes from inside and goes inside; on its way it is translated twice.
 
-Resource            ../resources/dataplane.resource
+Resource         ../resources/dataplane.resource
 
-Test Setup          Start Dataplane
-Test Teardown       Stop Dataplane
+Test Setup       Start Dataplane
+Test Teardown    Stop Dataplane
 
-Test Tags           hairpinning
+Test Tags        hairpinning
 
 
 *** Test Cases ***
 Neighbour Sees The External Source
-    [Documentation]    RFC 4787 REQ-9a: the source is the sender's external endpoint, so that the answer passes the NAT too.
+    [Documentation]    RFC 4787 REQ-9a: the source is the sender's external endpoint, so that the answer passes the
+    ...    NAT too.
     ${target} =    External Endpoint For    ${NEIGHBOUR}:7000
     ${source} =    External Endpoint For    ${CLIENT}:5000
     ${sent} =    Send Udp    ${CLIENT}:5000    ${target}
@@ -59,12 +63,14 @@ Error About A Hairpinned Packet
     Source Should Be    ${error}    ${target.addr}
 
 Nobody There
-    [Documentation]    RFC 4787 REQ-9: a hairpin to an endpoint without mapping is dropped like any packet from outside.
+    [Documentation]    RFC 4787 REQ-9: a hairpin to an endpoint without mapping is dropped like any packet from
+    ...    outside.
     ${sent} =    Send Udp    ${CLIENT}:5000    198.51.100.2:9
     Packet Should Be Dropped    ${sent}    no mapping
 
 Filter Sees The External Source
-    [Documentation]    RFC 4787 REQ-9 and section 5: for address-dependent filtering the remote is the other's external address.
+    [Documentation]    RFC 4787 REQ-9 and section 5: for address-dependent filtering the remote is the other's
+    ...    external address.
     [Setup]    Start Dataplane    nat44.filtering=address-dependent    nat44.pool=[198.51.100.1]
     ${target} =    External Endpoint For    ${NEIGHBOUR}:7000
     ${refused} =    Send Udp    ${CLIENT}:5000    ${target}

@@ -1,20 +1,24 @@
-# SPDX-License-Identifier: Apache-2.0
+*** Comments ***
+SPDX-License-Identifier: Apache-2.0
+
+
 *** Settings ***
-Documentation       How long a mapping lives: RFC 4787 REQ-5 and REQ-6, RFC 5382 REQ-4 and REQ-5, RFC 5508 REQ-2, RFC 7857.
+Documentation    How long a mapping lives: RFC 4787 REQ-5 and REQ-6, RFC 5382 REQ-4 and REQ-5, RFC 5508 REQ-2, RFC 7857.
 ...
-...                 A mapping is idle for as long as its timeout and is still there; one second later it is not.
+...              A mapping is idle for as long as its timeout and is still there; one second later it is not.
 
-Resource            ../resources/dataplane.resource
+Resource         ../resources/dataplane.resource
 
-Test Setup          Start Dataplane
-Test Teardown       Stop Dataplane
+Test Setup       Start Dataplane
+Test Teardown    Stop Dataplane
 
-Test Tags           expiry
+Test Tags        expiry
 
 
 *** Test Cases ***
 Udp Mapping Lives Until Its Timeout And Not Longer
-    [Documentation]    RFC 4787 REQ-5: 300 s unless configured; never early, and a hit on an expired mapping is no hit.
+    [Documentation]    RFC 4787 REQ-5: 300 s unless configured; never early, and a hit on an expired mapping is no
+    ...    hit.
     [Template]    Udp Mapping Should
     live    299 seconds
     live    300 seconds
@@ -28,7 +32,7 @@ Ping Mapping Lives Until Its Timeout And Not Longer
 
 Packets From Inside Refresh
     [Documentation]    RFC 4787 REQ-6: the idle time begins anew.
-    ${sent} =    Send Udp    ${CLIENT}:5000    ${SERVER}:53
+    Send Udp    ${CLIENT}:5000    ${SERVER}:53
     Advance Clock    200 seconds
     Send Udp    ${CLIENT}:5000    ${SERVER}:53
     Get Remaining Seconds    ${CLIENT}:5000    ==    300
@@ -51,7 +55,8 @@ Established Connection Lives Two Hours And Four Minutes
     be gone    2 hours 4 minutes 1 second
 
 Connection Has The Lifetime Of Its State
-    [Documentation]    RFC 5382 REQ-5, RFC 7857 section 2: transitory 240 s before the answer, after both FINs and after a RST.
+    [Documentation]    RFC 5382 REQ-5, RFC 7857 section 2: transitory 240 s before the answer, after both FINs and
+    ...    after a RST.
     [Template]    Remaining Seconds After Segments
     7440    > PA
     7440    > FA    < A
@@ -60,11 +65,14 @@ Connection Has The Lifetime Of Its State
     7440    < R    > PA
 
 Connection From Outside Has Six Seconds To Be Answered
-    [Documentation]    RFC 5382 REQ-4: a SYN from outside holds its session for 6 s.
-    [Setup]    Start Dataplane    nat44.static=[{inside: "10.0.0.1:80", outside: "198.51.100.1:80", protocol: tcp}]
-    ${syn} =    Send Tcp    ${STRANGER}:4000    198.51.100.1:80
-    Packet Should Arrive Inside    ${syn}    at=${CLIENT}:80    sender=${STRANGER}:4000
-    Get Gauge    mappings    ==    1
+    [Documentation]    RFC 5382 REQ-4, RFC 7857 section 2.1: a SYN from outside keeps the mapping for 6 s, and not
+    ...    for 240 s.
+    ${external} =    Mapping That Ends In One Second
+    Send Tcp    ${STRANGER}:4000    ${external}    S
+    Advance Clock    6 seconds
+    Segment To Endpoint Should    live    ${external}
+    Advance Clock    1 second
+    Segment To Endpoint Should    be gone    ${external}
 
 Expired Mapping Gives Way To A New One
     [Documentation]    RFC 4787 REQ-5: after its time an outbound packet makes another mapping.
@@ -95,6 +103,13 @@ Freed Port Is Not Given To Another Host At Once
 
 
 *** Keywords ***
+Mapping That Ends In One Second
+    [Documentation]    A SYN that nobody answered, 239 seconds ago; returns its external endpoint.
+    ${syn} =    Send Tcp    ${CLIENT}:5000    ${SERVER}:80
+    Advance Clock    239 seconds
+    ${external} =    External Endpoint Of    ${syn}
+    RETURN    ${external}
+
 Udp Mapping Should
     [Documentation]    After so long without packets, an answer does or does not get through.
     [Arguments]    ${fate}    ${idle}
@@ -118,6 +133,12 @@ Connection Should
     Advance Clock    ${idle}
     ${answer} =    Send Segments Of    ${connection}    < PA
     Answer Should    ${fate}    ${answer}
+
+Segment To Endpoint Should
+    [Documentation]    Somebody sends a segment, which refreshes nothing, to an external endpoint.
+    [Arguments]    ${fate}    ${external}
+    ${probe} =    Send Tcp    ${STRANGER}:4001    ${external}    A
+    Run Keyword    Answer Should ${fate}    ${probe}
 
 Answer Should
     [Documentation]    ``live``: it got through; ``be gone``: there was no mapping for it.

@@ -324,6 +324,50 @@ what_is_no_ipv4_goes_through_unchanged (void **state)
 	free (r.b.p);
 }
 
+/* Captured before the NIC filled it in: a header checksum of 0 is computed. A wrong one stays
+ * wrong, and a packet that is only passed keeps what it had. */
+static void
+checksums_left_to_the_nic_are_filled_in (void **state)
+{
+	(void) state;
+	static const struct
+	{
+		uint32_t src;
+		uint16_t csum;
+		uint16_t options;
+	} rows[] = { { FX_INSIDE + 1, 0, 0 },
+		     { FX_INSIDE + 1, 0, 8 },
+		     { FX_INSIDE + 1, 0x1234, 0 },
+		     { FX_REMOTE + 9, 0, 0 } };
+	file_t f = begin (RAW, 0, 0, 0);
+	mvt_replay_result_t result;
+	char err[MVT_ENGINE_ERR_LEN];
+
+	for (unsigned i = 0; i < 4; i++)
+	{
+		build_t b = { .src = rows[i].src,
+			      .dst = FX_REMOTE + 1,
+			      .sport = 1000,
+			      .dport = 53,
+			      .ip_proto = UDP,
+			      .options = (uint8_t) rows[i].options };
+		built_t p = build_packet (&b);
+		build_put16 (p.p + 10, rows[i].csum);
+		add_ip (&f, 1, i, &p, 0, 0);
+		free (p.p);
+	}
+	assert_int_equal (replay (&f, 1, &result, err), 0);
+	result_t r = read_back ();
+	assert_int_equal (result.dropped[MVT_DROP_BAD_CHECKSUM], 1);
+	assert_int_equal (result.passed, 1);
+	assert_int_equal (r.n, 3);
+	assert_int_equal (build_sum (0, r.record[0].p, 20), 0xffff);
+	assert_int_equal (build_sum (0, r.record[1].p, 28), 0xffff);
+	assert_int_equal (mvt_load32 (r.record[1].p + 12) & ~1u, FX_POOL);
+	assert_int_equal (mvt_load16 (r.record[2].p + 10), 0);
+	free (r.b.p);
+}
+
 /* Answers, passed and dropped ones; in = out + dropped. */
 static void
 directions_and_counts_are_right (void **state)
@@ -654,6 +698,7 @@ main (void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test (every_link_and_format_goes_through),
 		cmocka_unit_test (what_is_no_ipv4_goes_through_unchanged),
+		cmocka_unit_test (checksums_left_to_the_nic_are_filled_in),
 		cmocka_unit_test (directions_and_counts_are_right),
 		cmocka_unit_test (snapped_packets_are_translated),
 		cmocka_unit_test (fragments_wait_across_batches),

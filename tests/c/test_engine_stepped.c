@@ -31,6 +31,7 @@ bad_configurations_are_refused (void **state)
 	REFUSED (c.max_mappings = 0, MVT_ERR_INVALID, "max_mappings");
 	REFUSED (c.max_slots = 1, MVT_ERR_FULL, "policy is not accepted");
 	REFUSED (c.max_mappings = 4000000000u, MVT_ERR_NO_MEMORY, "lower max_mappings");
+	REFUSED ((c.max_slots = 1u << 20, c.block_size = 1), MVT_ERR_NO_MEMORY, "the pool");
 	REFUSED (c.tun_inside = "hmvt-x", MVT_ERR_INVALID, "no devices");
 #undef REFUSED
 }
@@ -356,7 +357,76 @@ one_instance_can_use_the_whole_pool (void **state)
 	}
 }
 
+/* Hosts that may use one address only: the instance is rich, but not in blocks of that address. */
+static void
+an_exhausted_address_is_refilled (void **state)
+{
+	(void) state;
+	fx_policy_t policy;
+	fx_policy (&policy, 1, 0, 4);
+	policy.policy.paired_only = 1;
+	mvt_engine_config_t config = fx_config (&policy, 4, 4);
+	mvt_engine_t *e = fx_new (&config);
+	mvt_endpoint_t ext;
+	uint32_t hosts[64], n = 0, good = 0, vain = 0;
+
+	assert_int_equal (fx_home (e, 1, 1, NULL, 0, 1), 0);
+	for (uint32_t h = 1; n < 64; h++)
+	{
+		fx_udp (e, h, 1, &ext);
+		if (ext.addr == FX_POOL + 2)
+			hosts[n++] = h;
+	}
+	for (uint32_t flow = 0; vain < 1000; flow++)
+	{
+		mvt_engine_packet_t p =
+			fx_udp (e, hosts[flow % 64], (uint16_t) (2 + flow / 64), &ext);
+		if (p.verdict == MVT_VERDICT_TRANSLATED)
+			good++, vain = 0;
+		else
+			vain++;
+	}
+	if (good + 64 < 64512 - 64)
+		fail_msg ("%u of 64512", good + 64);
+	mvt_engine_free (e);
+}
+
 /* ---- scale out and in ---- */
+
+/* An instance that drains serves new hosts until they are sent elsewhere. */
+static void
+draining_ends_after_the_last_rule (void **state)
+{
+	(void) state;
+	fx_policy_t policy;
+	fx_policy (&policy, 1, 0, 1);
+	mvt_engine_config_t config = fx_config (&policy, 2, 2);
+	mvt_engine_t *e = fx_new (&config);
+	mvt_home_range_t all = { .table = MVT_NONE, .instance = 0 };
+	mvt_home_desc_t rules = { .version = 2, .ranges = &all, .n_ranges = 1 };
+
+	assert_int_equal (fx_home (e, 1, 1, NULL, 0, 1), 0);
+	assert_int_equal (mvt_engine_drain (e, 1), 0);
+	for (uint32_t i = 0; i < 10; i++)
+		mvt_engine_advance (e, 1);
+	assert_int_equal (fx_snapshot (e, 1).state, MVT_INSTANCE_DRAINING);
+	assert_true (fx_count (e, 1, "blocks_free") > 0);
+	assert_true (fx_count (e, 1, "blocks_free") < 200);
+	assert_int_equal (fx_udp (e, 1, 1, NULL).instance, 1);
+	mvt_engine_advance (e, 301);
+	assert_int_equal (fx_home (e, 2, 0, NULL, 0, 0), 0);
+	mvt_engine_advance (e, 1);
+	assert_int_equal (fx_snapshot (e, 1).state, MVT_INSTANCE_DRAINING);
+	assert_int_equal (mvt_engine_set_rules (e, &rules), 0);
+	mvt_engine_advance (e, 1);
+	assert_int_equal (fx_snapshot (e, 1).state, MVT_INSTANCE_SPARE);
+	/* and back again */
+	assert_int_equal (mvt_engine_activate (e, 1), 0);
+	assert_true (mvt_engine_shard (e, 0, 1, 50) > 400);
+	assert_int_equal (fx_home (e, 3, 1, NULL, 0, 1), 0);
+	assert_int_equal (fx_udp (e, 1, 1, NULL).instance, 1);
+	mvt_engine_free (e);
+}
 
 static void
 scale_out_and_in_changes_no_mapping (void **state)
@@ -375,7 +445,11 @@ scale_out_and_in_changes_no_mapping (void **state)
 	for (uint32_t h = 0; h < 100; h++)
 		fx_udp (e, h, 9, &ext[h]);
 	free_before = fx_count (e, 0, "blocks_free");
+	/* nothing is sent to an instance that is not there */
 	assert_int_equal (mvt_engine_transfer (e, 0, 1, MVT_NONE, 5), MVT_ERR_INVALID);
+	assert_int_equal (fx_home (e, 1, 0, &moved, 1, 0), MVT_ERR_INVALID);
+	assert_int_equal (fx_home (e, 1, 7, NULL, 0, 0), MVT_ERR_INVALID);
+	assert_int_equal (mvt_engine_home_version (e), 0);
 	assert_int_equal (mvt_engine_activate (e, 1), 0);
 	assert_int_equal (mvt_engine_activate (e, 1), 0);
 	assert_int_equal (mvt_engine_activate (e, 3), MVT_ERR_INVALID);
@@ -463,6 +537,47 @@ reset_drops_mappings_and_keeps_blocks (void **state)
 	assert_int_equal (ended, mine);
 	for (uint32_t h = 0; h < 20; h++)
 		assert_int_equal (fx_udp (e, h, 3, &ext[h]).verdict, MVT_VERDICT_TRANSLATED);
+	mvt_engine_free (e);
+}
+
+/* DESIGN 5: after a takeover blocks wait the hold-down before others use them, because answers to
+ * the mappings that ended are still under way. */
+static void
+blocks_rest_after_a_takeover (void **state)
+{
+	(void) state;
+	fx_policy_t policy;
+	fx_policy (&policy, 1, 0, 1);
+	mvt_engine_config_t config = fx_config (&policy, 1, 1);
+	config.hold_seconds = 120;
+	config.hold_share_1024 = 102;
+	mvt_engine_t *e = fx_new (&config);
+	static uint8_t resting[1024];
+	mvt_endpoint_t ext;
+	uint64_t blocks = fx_count (e, 0, "blocks"), n_resting = 0;
+
+	memset (resting, 0, sizeof resting);
+	for (uint32_t h = 0; h < 500; h++)
+	{
+		fx_udp (e, h, 3, &ext);
+		n_resting += !resting[ext.port / 64];
+		resting[ext.port / 64] = 1;
+	}
+	assert_int_equal (mvt_engine_reset_instance (e, 0), 0);
+	assert_int_equal (fx_sum (e, "mappings"), 0);
+	assert_int_equal (fx_count (e, 0, "blocks"), blocks - n_resting);
+	for (uint32_t h = 0; h < 3000; h++)
+	{
+		assert_int_equal (fx_udp (e, h, 4, &ext).verdict, MVT_VERDICT_TRANSLATED);
+		assert_false (resting[ext.port / 64]);
+	}
+	mvt_engine_advance (e, 119);
+	mvt_engine_step (e, NULL, 0);
+	assert_int_equal (fx_count (e, 0, "blocks"), blocks - n_resting);
+	mvt_engine_advance (e, 1);
+	mvt_engine_step (e, NULL, 0);
+	mvt_engine_step (e, NULL, 0);
+	assert_int_equal (fx_count (e, 0, "blocks"), blocks);
 	mvt_engine_free (e);
 }
 
@@ -664,8 +779,11 @@ main (void)
 		cmocka_unit_test (steps_are_deterministic),
 		cmocka_unit_test (mappings_expire_with_the_clock),
 		cmocka_unit_test (one_instance_can_use_the_whole_pool),
+		cmocka_unit_test (an_exhausted_address_is_refilled),
+		cmocka_unit_test (draining_ends_after_the_last_rule),
 		cmocka_unit_test (scale_out_and_in_changes_no_mapping),
 		cmocka_unit_test (reset_drops_mappings_and_keeps_blocks),
+		cmocka_unit_test (blocks_rest_after_a_takeover),
 		cmocka_unit_test (removed_addresses_drain_then_go),
 		cmocka_unit_test (forced_removal_ends_mappings),
 		cmocka_unit_test (added_addresses_are_shared_out),

@@ -1233,6 +1233,414 @@ test_hold_down (void **state)
 	world_stop (&w);
 }
 
+/* ---- what a deleted line of the core would not be missed by above ---- */
+
+static void
+sweep_all (world_t *w)
+{
+	for (uint16_t i = 0; i < w->n; i++)
+		for (unsigned k = 0; k < 64; k++)
+			mvt_nat44_background (w->nat[i], w->now, 256);
+}
+
+/* Send one packet from outside and give its verdict; *reason when dropped. */
+static uint8_t
+from_outside (world_t *w, uint8_t proto, uint32_t remote, uint16_t rport, uint32_t ext,
+	      uint16_t port, uint8_t flags, uint8_t *reason)
+{
+	build_t b = { .src = remote,
+		      .dst = ext,
+		      .sport = rport,
+		      .dport = port,
+		      .ip_proto = proto,
+		      .tcp_flags = flags };
+	mvt_pkt_t pkt;
+	free (send (w, MVT_OUT2IN, &b, &pkt).p);
+	*reason = pkt.reason;
+	return pkt.verdict;
+}
+
+static void
+test_longest_lived_session_moves_inline (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	world_start (&w);
+	uint32_t ext;
+	uint16_t port;
+	uint8_t reason;
+	open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + 1, 80, &ext, &port);
+	open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + 2, 80, &ext, &port);
+	from_outside (&w, TCP, WORLD_REMOTE + 2, 80, ext, port, SYN | ACK, &reason);
+	w.now += 100;
+	open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + 3, 80, &ext, &port);
+	w.now += 141; /* the first is over, the third has 99 s left, the second two hours */
+	sweep_all (&w);
+	mvt_mapping_info_t info;
+	mvt_job_t list = { .op = MVT_JOB_LIST_MAPPINGS, .max = 1, .out.mappings = &info };
+	while (mvt_nat44_job (w.nat[0], &list, w.now) == MVT_ERR_AGAIN)
+		;
+	assert_int_equal (list.n, 1);
+	assert_int_equal (info.remote.addr, WORLD_REMOTE + 2);
+	assert_int_equal (info.sessions, 2);
+	assert_int_equal (info.expires_in, 7440 - 241);
+	/* ended by command, nothing of it stays */
+	mvt_job_t del = { .op = MVT_JOB_DELETE_MAPPINGS };
+	while (mvt_nat44_job (w.nat[0], &del, w.now) == MVT_ERR_AGAIN)
+		;
+	assert_int_equal (WORLD_SUM (&w, sessions), 0);
+	world_verify (&w);
+	world_stop (&w);
+}
+
+/* That an address was spoken to lets it in, but keeps no mapping alive. */
+static void
+test_permission_is_no_session (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	memset (w.policy.filter, MVT_FILTER_AD, sizeof w.policy.filter);
+	world_start (&w);
+	uint32_t ext;
+	uint16_t port;
+	uint8_t reason;
+	open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + 1, 80, &ext, &port);
+	w.now += 241;
+	assert_int_equal (from_outside (&w, TCP, WORLD_REMOTE + 1, 81, ext, port, SYN, &reason),
+			  MVT_VERDICT_DROPPED);
+	assert_int_equal (reason, MVT_DROP_NO_MAPPING);
+	assert_int_equal (WORLD_SUM (&w, sessions), 0);
+	world_verify (&w);
+	world_stop (&w);
+}
+
+/* A remote that has been silent for too long is filtered again, though the mapping lives. */
+static void
+test_expired_sessions_filter_again (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	memset (w.policy.filter, MVT_FILTER_APD, sizeof w.policy.filter);
+	world_start (&w);
+	uint32_t ext;
+	uint16_t port;
+	uint8_t reason;
+	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE + 1, 53, &ext, &port);
+	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE + 2, 53, &ext, &port);
+	w.now += 200;
+	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE + 1, 53, &ext, &port);
+	assert_int_equal (from_outside (&w, UDP, WORLD_REMOTE + 2, 53, ext, port, 0, &reason),
+			  MVT_VERDICT_TRANSLATED); /* refreshed */
+	w.now += 200;
+	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE + 1, 53, &ext, &port);
+	w.now += 101;
+	assert_int_equal (from_outside (&w, UDP, WORLD_REMOTE + 2, 53, ext, port, 0, &reason),
+			  MVT_VERDICT_DROPPED);
+	assert_int_equal (reason, MVT_DROP_FILTERED);
+
+	open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + 1, 80, &ext, &port);
+	open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + 2, 80, &ext, &port);
+	from_outside (&w, TCP, WORLD_REMOTE + 1, 80, ext, port, SYN | ACK, &reason);
+	w.now += 241;
+	assert_int_equal (from_outside (&w, TCP, WORLD_REMOTE + 2, 80, ext, port, ACK, &reason),
+			  MVT_VERDICT_DROPPED);
+	assert_int_equal (reason, MVT_DROP_FILTERED);
+	world_verify (&w);
+	world_stop (&w);
+}
+
+/* An exhausted address: the host gets a port elsewhere, but remains bound to its own. */
+static void
+test_fallback_does_not_rebind (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	w.n_addresses = 2;
+	w.last_port = 1024 + 63;
+	world_start (&w);
+	uint32_t own, e;
+	uint16_t port;
+	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE, 53, &own, &port);
+	uint32_t other = own == WORLD_POOL ? WORLD_POOL + 1 : WORLD_POOL;
+	for (uint16_t i = 2; i <= 64; i++) /* the address is full of this host alone */
+	{
+		open_mapping (&w, UDP, host (1), i, WORLD_REMOTE, 53, &e, &port);
+		assert_int_equal (e, own);
+	}
+	open_mapping (&w, UDP, host (1), 65, WORLD_REMOTE, 53, &e, &port);
+	assert_int_equal (e, other);
+	mvt_job_t del = { .op = MVT_JOB_DELETE_MAPPINGS,
+			  .filter = { .inside = { host (1), 32, { 0 } },
+				      .in_port = 7,
+				      .proto_plus1 = MVT_PROTO_UDP + 1 } };
+	assert_int_equal (mvt_nat44_job (w.nat[0], &del, w.now), MVT_OK);
+	assert_int_equal (del.n, 1);
+	open_mapping (&w, UDP, host (1), 66, WORLD_REMOTE, 53, &e, &port);
+	assert_int_equal (e, own);
+	world_verify (&w);
+	world_stop (&w);
+}
+
+static void
+test_handoffs_are_bounded (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	w.n = w.active = 2;
+	world_start (&w);
+	for (uint8_t hops = 0; hops < 4; hops++)
+		for (unsigned fragment = 0; fragment < 2; fragment++)
+		{
+			uint32_t h = 1;
+			build_t b = { .dst = WORLD_REMOTE,
+				      .sport = 9,
+				      .dport = 53,
+				      .ip_proto = UDP,
+				      .payload = 32,
+				      .frag = fragment ? 0x2000 : 0 };
+			b.ip_id = (uint16_t) (1 + hops);
+			/* a host whose home is instance 1, brought to instance 0 */
+			while (mvt_home_instance (atomic_load (&w.shared.home), 0, host (h), 0,
+						  0) != 1)
+				h++;
+			b.src = host (h);
+			built_t built = build_packet (&b);
+			mvt_pkt_t pkt = build_view (&built, MVT_IN2OUT, 0);
+			pkt.hops = hops;
+			mvt_nat44_process (w.nat[0], &pkt, 1, w.now);
+			if (hops < (fragment ? 3 : 2))
+				assert_int_equal (pkt.verdict, MVT_VERDICT_HANDOFF);
+			else
+			{
+				assert_int_equal (pkt.verdict, MVT_VERDICT_DROPPED);
+				assert_int_equal (pkt.reason, MVT_DROP_HANDOFF_LOOP);
+			}
+			free (built.p);
+		}
+	world_stop (&w);
+}
+
+/* While a range closes, packets come to the new owner too (a stale rule, a crossing hand-off):
+ * it makes nothing that the old owner has not marked. */
+static void
+test_closing_range_at_the_new_owner (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	w.n = 2;
+	w.active = 1;
+	world_start (&w);
+	uint32_t ext, blocks[4096];
+	uint16_t port;
+	mvt_job_t give = { .op = MVT_JOB_GIVE_BLOCKS,
+			   .to = 1,
+			   .slot = MVT_NONE,
+			   .max = 3000,
+			   .out.blocks = blocks };
+	while (mvt_nat44_job (w.nat[0], &give, w.now) == MVT_ERR_AGAIN)
+		;
+	mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS, .n = give.n, .out.blocks = blocks };
+	while (mvt_nat44_job (w.nat[1], &take, w.now) == MVT_ERR_AGAIN)
+		;
+	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE, 53, &ext, &port);
+	mvt_home_range_t range = { .prefix = { WORLD_INSIDE, 24, { 0 } },
+				   .table = 0,
+				   .from = 0,
+				   .to = 1,
+				   .flags = MVT_HOME_F_CLOSING };
+	world_publish_home (&w, &range, 1, NULL, 0, false);
+	for (uint32_t h = 1; h <= 2; h++)
+	{
+		build_t b = { .src = host (h),
+			      .dst = WORLD_REMOTE,
+			      .sport = 2,
+			      .dport = 53,
+			      .ip_proto = UDP };
+		built_t built = build_packet (&b);
+		mvt_pkt_t pkt = build_view (&built, MVT_IN2OUT, 0);
+		world_carry (&w, &pkt, 1);
+		assert_int_equal (pkt.verdict, MVT_VERDICT_TRANSLATED);
+		assert_int_equal (w.hops, h); /* a served host stays with 0; a new one comes back */
+		free (built.p);
+	}
+	assert_int_equal (world_gauge (&w, 0)->mappings, 2);
+	assert_int_equal (world_gauge (&w, 1)->mappings, 1);
+	world_verify (&w);
+	world_stop (&w);
+}
+
+/* An opened host keeps the address that it has, not the one that its hash would give. */
+static void
+test_opened_host_keeps_an_unusual_address (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	w.n = 2;
+	w.active = 1;
+	w.n_addresses = 2;
+	world_start (&w);
+	uint32_t hashed, ext, e, blocks[4096];
+	uint16_t port;
+	open_mapping (&w, UDP, host (1), 9, WORLD_REMOTE, 53, &hashed, &port);
+	mvt_job_t del = { .op = MVT_JOB_DELETE_MAPPINGS };
+	while (mvt_nat44_job (w.nat[0], &del, w.now) == MVT_ERR_AGAIN)
+		;
+	w.draining = hashed - WORLD_POOL + 1;
+	world_publish_policy (&w);
+	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE, 53, &ext, &port);
+	assert_int_not_equal (ext, hashed);
+	w.draining = 0;
+	world_publish_policy (&w);
+
+	mvt_job_t give = { .op = MVT_JOB_GIVE_BLOCKS,
+			   .to = 1,
+			   .slot = MVT_NONE,
+			   .max = 1000,
+			   .out.blocks = blocks };
+	while (mvt_nat44_job (w.nat[0], &give, w.now) == MVT_ERR_AGAIN)
+		;
+	mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS, .n = give.n, .out.blocks = blocks };
+	while (mvt_nat44_job (w.nat[1], &take, w.now) == MVT_ERR_AGAIN)
+		;
+	mvt_home_range_t range = { .prefix = { host (1), 32, { 0 } },
+				   .table = MVT_NONE,
+				   .instance = 0,
+				   .from = 0,
+				   .to = 1,
+				   .flags = MVT_HOME_F_CLOSING | MVT_HOME_F_BY_ENDPOINT };
+	world_publish_home (&w, &range, 1, NULL, 0, false);
+	open_mapping (&w, UDP, host (1), 2, WORLD_REMOTE, 53, &e, &port);
+	assert_int_equal (e, ext);
+	while (mvt_nat44_job (w.nat[1], &del, w.now) == MVT_ERR_AGAIN)
+		; /* B forgets what it learned with the mark */
+	mvt_home_range_t opened = { .prefix = { host (1), 32, { 0 } },
+				    .table = MVT_NONE,
+				    .instance = 1,
+				    .flags = MVT_HOME_F_OPENED,
+				    .ext_addr = ext };
+	world_publish_home (&w, &opened, 1, NULL, 0, false);
+	open_mapping (&w, UDP, host (1), 3, WORLD_REMOTE, 53, &e, &port);
+	assert_int_equal (e, ext);
+	assert_int_equal (world_gauge (&w, 1)->mappings, 1);
+	world_verify (&w);
+	world_stop (&w);
+}
+
+/* An error about one address's packet that is sent to another of ours is forged. */
+static void
+test_icmp_error_to_the_wrong_address (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	world_start (&w);
+	uint32_t ext;
+	uint16_t port;
+	open_mapping (&w, UDP, host (1), 77, WORLD_REMOTE, 53, &ext, &port);
+	build_t sent = {
+		.src = ext, .dst = WORLD_REMOTE, .sport = port, .dport = 53, .ip_proto = UDP
+	};
+	built_t embedded = build_packet (&sent);
+	build_t outer = { .src = WORLD_REMOTE,
+			  .dst = ext == WORLD_POOL ? WORLD_POOL + 1 : WORLD_POOL };
+	built_t error = build_error (&outer, 3, &embedded, 28, 0);
+	mvt_pkt_t pkt = build_view (&error, MVT_OUT2IN, 0);
+	world_send (&w, &pkt);
+	assert_int_equal (pkt.verdict, MVT_VERDICT_DROPPED);
+	assert_int_equal (pkt.reason, MVT_DROP_ICMP_NO_MAPPING);
+	free (embedded.p), free (error.p);
+	world_stop (&w);
+}
+
+static void
+test_events_are_bounded (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	world_start (&w);
+	uint32_t ext;
+	uint16_t port;
+	static mvt_event_t events[8192];
+	for (uint32_t i = 0; i < 5000; i++)
+		open_mapping (&w, UDP, host (i), 1, WORLD_REMOTE, 53, &ext, &port);
+	assert_int_equal (mvt_nat44_events_any (w.nat[0], events, 8192), 4096);
+	assert_int_equal (WORLD_SUM (&w, events_lost), 904);
+	for (uint32_t i = 0; i < 4096; i++) /* the oldest are kept, unharmed */
+	{
+		assert_int_equal (events[i].type, MVT_EVENT_MAPPING_CREATED);
+		assert_int_equal (events[i].in_addr, host (i));
+	}
+	/* refusals: one event a second, however many packets */
+	w.policy.mappings_per_host_all = 1;
+	world_publish_policy (&w);
+	build_t b = {
+		.src = host (1), .dst = WORLD_REMOTE, .sport = 2, .dport = 53, .ip_proto = UDP
+	};
+	mvt_pkt_t pkt;
+	for (unsigned second = 0; second < 3; second++, w.now++)
+		for (unsigned i = 0; i < 50; i++)
+		{
+			free (send (&w, MVT_IN2OUT, &b, &pkt).p);
+			assert_int_equal (pkt.reason, MVT_DROP_HOST_LIMIT);
+		}
+	assert_int_equal (mvt_nat44_events_any (w.nat[0], events, 8192), 3);
+	assert_int_equal (events[2].type, MVT_EVENT_HOST_LIMIT);
+	assert_int_equal (events[2].in_addr, host (1));
+	world_stop (&w);
+}
+
+static void
+test_filters_of_jobs (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	world_start (&w);
+	uint32_t ext;
+	uint16_t port;
+	mvt_mapping_info_t info[4];
+	mvt_job_t add = {
+		.op = MVT_JOB_STATIC_ADD,
+		.inside_endpoint = { .addr = host (5), .port = 80, .proto = MVT_PROTO_UDP },
+		.external_endpoint = { .addr = WORLD_POOL, .port = 80, .proto = MVT_PROTO_UDP },
+	};
+	assert_int_equal (job_at_owner (&w, &add), MVT_OK);
+	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE, 53, &ext, &port);
+	for (uint8_t statics = 0; statics < 3; statics++)
+	{
+		mvt_job_t list = { .op = MVT_JOB_LIST_MAPPINGS,
+				   .max = 4,
+				   .out.mappings = info,
+				   .filter.statics = statics };
+		while (mvt_nat44_job (w.nat[0], &list, w.now) == MVT_ERR_AGAIN)
+			;
+		assert_int_equal (list.n, statics ? 1 : 2);
+		if (statics)
+			assert_int_equal (info[0].is_static, statics == 1);
+	}
+	mvt_job_t del = { .op = MVT_JOB_DELETE_MAPPINGS, .filter.statics = 2 };
+	while (mvt_nat44_job (w.nat[0], &del, w.now) == MVT_ERR_AGAIN)
+		;
+	assert_int_equal (del.n, 1);
+	/* what has expired is not listed, swept or not */
+	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE, 53, &ext, &port);
+	w.now += 301;
+	mvt_job_t list = { .op = MVT_JOB_LIST_MAPPINGS, .max = 4, .out.mappings = info };
+	while (mvt_nat44_job (w.nat[0], &list, w.now) == MVT_ERR_AGAIN)
+		;
+	assert_int_equal (list.n, 1);
+	assert_true (info[0].is_static);
+	world_stop (&w);
+}
+
 int
 main (void)
 {
@@ -1263,6 +1671,16 @@ main (void)
 		cmocka_unit_test (test_listing),
 		cmocka_unit_test (test_batches),
 		cmocka_unit_test (test_hold_down),
+		cmocka_unit_test (test_longest_lived_session_moves_inline),
+		cmocka_unit_test (test_permission_is_no_session),
+		cmocka_unit_test (test_expired_sessions_filter_again),
+		cmocka_unit_test (test_fallback_does_not_rebind),
+		cmocka_unit_test (test_handoffs_are_bounded),
+		cmocka_unit_test (test_closing_range_at_the_new_owner),
+		cmocka_unit_test (test_opened_host_keeps_an_unusual_address),
+		cmocka_unit_test (test_icmp_error_to_the_wrong_address),
+		cmocka_unit_test (test_events_are_bounded),
+		cmocka_unit_test (test_filters_of_jobs),
 	};
 	return cmocka_run_group_tests (tests, NULL, NULL);
 }

@@ -357,9 +357,10 @@ test_slots_model (void **state)
 		{
 			uint32_t count = 1 + below (i % 50 == 0 ? 3000 : 4);
 			at += below (4) ? below (3) : below (200000);
-			many[i] = (mvt_pool_run_t){
-				.first = at, .count = count, .slot = slot, .draining = below (2)
-			};
+			many[i] = (mvt_pool_run_t){ .first = at,
+						    .count = count,
+						    .slot = slot,
+						    .draining = (uint8_t) below (2) };
 			at += count;
 			slot += count + below (2);
 		}

@@ -3,8 +3,8 @@
 
 ``Library    HashMvt    dataplane=${DATAPLANE}`` gives the suites typed keywords over any dataplane.
 Logic lives here, in Python that is type-checked and tested; suites say what must hold. One class
-per topic (``lifecycle``, ``traffic``, ``outcomes``, ``state``, ``scaling``, ``commands``), all on
-one ``Testbed``; ``driver`` is all that they need of a dataplane.
+per topic (``lifecycle``, ``traffic``, ``outcomes``, ``state``, ``scaling``, ``coordination``,
+``commands``), all on one ``Testbed``; ``driver`` is all that they need of a dataplane.
 
 The library is made once per suite file, its dataplane once per test.
 """
@@ -16,6 +16,7 @@ from typing import Any
 from robot.api.deco import library
 
 from HashMvt.commands import Commands
+from HashMvt.coordination import Coordination
 from HashMvt.driver import DataplaneDriver
 from HashMvt.lifecycle import Lifecycle
 from HashMvt.outcomes import Outcomes
@@ -40,7 +41,7 @@ class HashMvt:
         """Choose the dataplane by name; ``driver`` is for tests of the library."""
         testbed = Testbed(dataplane, BASE, driver)
         self._keywords: dict[str, Callable[..., Any]] = {}
-        for topic in (Lifecycle, Traffic, Outcomes, State, Scaling, Commands):
+        for topic in (Lifecycle, Traffic, Outcomes, State, Scaling, Coordination, Commands):
             self._add(topic(testbed))
 
     def _add(self, topic: object) -> None:

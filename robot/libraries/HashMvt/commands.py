@@ -18,7 +18,7 @@ from scapy.utils import PcapNgWriter, PcapReader, PcapWriter
 from HashMvt import packets, wire
 from HashMvt.settings import write_settings
 from HashMvt.testbed import Testbed
-from HashMvt.words import FileFormat, HostPort, Link
+from HashMvt.words import BadCapture, FileFormat, HostPort, Link
 
 if TYPE_CHECKING:
     from scapy.packet import Packet
@@ -126,10 +126,17 @@ class Commands:
     # ---- configurations ----
 
     @keyword
-    def write_configuration(self, **settings: str) -> Path:
-        """Write the base configuration with what the test writes otherwise; return its path."""
+    def write_configuration(self, *changes: str) -> Path:
+        """Write the base configuration with changes such as ``nat44.block_size=48``.
+
+        Returns the file's path.
+        """
         path = self._path(".yaml")
-        write_settings(path, self._testbed.base, dict(settings))
+        settings: dict[str, object] = {}
+        for change in changes:
+            name, _, value = change.partition("=")
+            settings[name] = value
+        write_settings(path, self._testbed.base, settings)
         return path
 
     @keyword
@@ -171,6 +178,19 @@ class Commands:
         with writer:
             for record in records:
                 writer.write(record)
+        return path
+
+    @keyword
+    def bad_capture(self, kind: BadCapture) -> Path:
+        """Return the path of what is no capture."""
+        path = self._path(".pcap")
+        match kind:
+            case BadCapture.TEXT:
+                path.write_text("no capture, but a text that is long enough to have a header\n")
+            case BadCapture.EMPTY:
+                path.touch()
+            case BadCapture.MISSING:
+                pass
         return path
 
     @keyword

@@ -204,6 +204,12 @@ class Outcomes:
             raise AssertionError(f"{len(found)} addresses were used, expected {count}")
 
     @keyword
+    def share_should_be_about(self, part: int, all_of: int, *, percent: int) -> None:
+        """``part`` is so many percent of all, give or take one."""
+        if abs(100 * part - percent * all_of) > all_of:
+            raise AssertionError(f"{part} of {all_of} is not about {percent} %")
+
+    @keyword
     def endpoint_should_be_within(self, endpoint: HostPort, prefix: IPv4Network) -> None:
         """Its address lies in a prefix."""
         if endpoint.addr not in prefix:
@@ -217,31 +223,41 @@ class Outcomes:
 
         Nothing was lost and no mapping has changed (DESIGN 5).
         """
-        driver = self._testbed.driver
-        out = await driver.send(
-            Side.INSIDE, [packets.udp(f.inside, f.remote, b"more") for f in flows]
-        )
-        back = await driver.send(
-            Side.OUTSIDE, [packets.udp(f.remote, f.external, b"more") for f in flows]
-        )
-        wrong = wire.faults(leaving.data for leaving in [*out, *back])
-        wrong += _missing(
-            {(f.external, f.remote) for f in flows}, (wire.ends(leaving.data) for leaving in out)
-        )
-        wrong += _missing(
-            {(f.remote, f.inside) for f in flows}, (wire.ends(leaving.data) for leaving in back)
-        )
-        if wrong:
-            raise AssertionError("; ".join(wrong))
+        await check_flows(self._testbed, flows)
 
     @keyword
     async def flows_should_have_ended(self, flows: list[Flow]) -> None:
-        """Nothing from outside gets through to them."""
+        """Nothing that is sent to their external endpoints reaches them."""
         back = await self._testbed.driver.send(
             Side.OUTSIDE, [packets.udp(f.remote, f.external, b"more") for f in flows]
         )
-        if back:
-            raise AssertionError(f"{len(back)} of {len(flows)} packets got through")
+        clients = {flow.inside for flow in flows}
+        reached = [one for one in back if wire.ends(one.data)[1] in clients]
+        if reached:
+            raise AssertionError(f"{len(reached)} of {len(flows)} packets got through")
+
+
+async def check_flows(testbed: Testbed, flows: list[Flow]) -> None:
+    """Send a packet of each flow each way.
+
+    Raises:
+        AssertionError: one did not arrive, or arrived elsewhere or damaged.
+
+    """
+    driver = testbed.driver
+    out = await driver.send(Side.INSIDE, [packets.udp(f.inside, f.remote, b"more") for f in flows])
+    back = await driver.send(
+        Side.OUTSIDE, [packets.udp(f.remote, f.external, b"more") for f in flows]
+    )
+    wrong = wire.faults(leaving.data for leaving in [*out, *back])
+    wrong += _missing(
+        {(f.external, f.remote) for f in flows}, (wire.ends(leaving.data) for leaving in out)
+    )
+    wrong += _missing(
+        {(f.remote, f.inside) for f in flows}, (wire.ends(leaving.data) for leaving in back)
+    )
+    if wrong:
+        raise AssertionError("; ".join(wrong))
 
 
 def _sources(sent: Sent) -> list[HostPort]:

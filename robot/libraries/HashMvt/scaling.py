@@ -2,8 +2,8 @@
 """Keywords of scaling: instances, blocks, and a range's way from one instance to another.
 
 The three beats of a range that moves, each a keyword of its own, so that a suite can look between
-any two: ``Close Range``, ``Read Hosts To Pin``, ``Swap Range``. The home maps between are those of
-the coordinator (``hashmvt.control.homemap``).
+any two: ``Close Range``, ``Read Hosts To Pin``, ``Swap Range``. What the home maps say is in
+``homes``.
 """
 
 from dataclasses import replace
@@ -12,15 +12,15 @@ from ipaddress import IPv4Address, IPv4Network
 
 from robot.api.deco import keyword
 
-from hashmvt.control import homemap
-from hashmvt.control.homemap import Read
+from HashMvt import homes
+from HashMvt.homes import Read
 from hashmvt.model import Endpoint, HomeMap, MappingFilter
 from hashmvt.names import ErrorCode
 from HashMvt.testbed import Testbed, every
 from HashMvt.words import HostPort, Operator
 
-_Hosts = frozenset[tuple[int, IPv4Address, int]]
-_Endpoints = frozenset[tuple[int, Endpoint, int]]
+_Hosts = frozenset[IPv4Address]
+_Endpoints = frozenset[Endpoint]
 
 
 class Scaling:
@@ -67,13 +67,13 @@ class Scaling:
     async def close_range(self, prefix: IPv4Network, *, giver: int, taker: int) -> None:
         """First beat: every instance learns that a range is on its way."""
         home = await self._testbed.dataplane.home()
-        await self._publish(homemap.close(home, [(0, prefix)], source=giver, target=taker))
+        await self._publish(homes.closed(home, prefix, giver=giver, taker=taker))
 
     @keyword
     async def close_all_ranges(self, *, giver: int, taker: int) -> None:
         """First beat of a scale-in: all ranges of an instance are on their way."""
         home = await self._testbed.dataplane.home()
-        await self._publish(homemap.close_all(home, source=giver, target=taker))
+        await self._publish(homes.all_closed(home, giver=giver, taker=taker))
 
     @keyword
     async def close_host_by_endpoint(
@@ -81,14 +81,13 @@ class Scaling:
     ) -> None:
         """First beat of opening a pinned host: its new endpoints go to ``taker``."""
         home = await self._testbed.dataplane.home()
-        opened = {(0, host): external.addr}
-        await self._publish(homemap.open_hosts(home, opened, lambda *_: None, target=taker))
+        await self._publish(homes.opening(home, host, external.addr, taker=taker))
 
     @keyword
     async def read_hosts_to_pin(self) -> Read:
         """Second beat: what lives at the old owners of closing ranges. It changes nothing."""
         found = Read()
-        for entry in homemap.closing_ranges(await self._testbed.dataplane.home()):
+        for entry in homes.closing(await self._testbed.dataplane.home()):
             if entry.closing is not None:
                 hosts, endpoints = await self._read(entry.prefix, entry.closing.from_instance)
                 found = Read(found.hosts | hosts, found.endpoints | endpoints)
@@ -101,19 +100,33 @@ class Scaling:
         hosts = await every(partial(plane.live, prefix, instance=instance))
         mappings = await every(partial(plane.mappings, where))
         return (
-            frozenset((0, host.addr, instance) for host in hosts),
-            frozenset((0, mapping.inside, instance) for mapping in mappings),
+            frozenset(host.addr for host in hosts),
+            frozenset(mapping.inside for mapping in mappings),
         )
 
     @keyword
     async def swap_range(self, read: Read) -> None:
         """Third beat: closing ranges belong to their new owners, except what was read."""
-        await self._publish(homemap.swap(await self._testbed.dataplane.home(), read))
+        await self._publish(homes.swapped(await self._testbed.dataplane.home(), read))
 
     @keyword
     async def move_range(self, prefix: IPv4Network, *, giver: int, taker: int) -> None:
         """Move a range in three beats and tell the dispatcher."""
         await self.close_range(prefix, giver=giver, taker=taker)
+        await self.swap_range(await self.read_hosts_to_pin())
+        await self.install_rules()
+
+    @keyword
+    async def take_back_pins_of_hosts_that_are_gone(self) -> None:
+        """Retire the pins of hosts without mappings at their instance, in three beats."""
+        plane = self._testbed.dataplane
+        home = await plane.home()
+        dead = []
+        for entry in home.ranges:
+            if homes.is_host(entry) and entry.instance is not None:
+                page = await plane.live(entry.prefix, instance=entry.instance)
+                dead += [] if page.items else [entry.prefix.network_address]
+        await self._publish(homes.unpinning(home, dead))
         await self.swap_range(await self.read_hosts_to_pin())
         await self.install_rules()
 
@@ -148,7 +161,7 @@ class Scaling:
 
         async def read() -> int:
             home = await self._testbed.dataplane.home()
-            return sum(map(homemap.is_pin, home.ranges))
+            return sum(map(homes.is_host, home.ranges))
 
         return await self._testbed.settle(read, operator, expected, "the number of pinned hosts")
 

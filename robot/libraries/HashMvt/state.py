@@ -21,9 +21,12 @@ from hashmvt.model import (
     Proto,
     TcpState,
 )
-from hashmvt.names import DropReason
+from hashmvt.names import DropReason, EventType
 from HashMvt.testbed import Testbed, every, reasons, whole
 from HashMvt.words import HostPort, Operator
+
+_EVENTS_S = 2.0
+"""Events travel behind the packets."""
 
 
 class State:
@@ -241,6 +244,26 @@ class State:
 
         what = f"the packets dropped as {reason.label}"
         return await self._testbed.settle(read, operator, expected, what)
+
+    @keyword
+    async def get_event_count(
+        self,
+        kind: EventType,
+        operator: Operator | None = None,
+        expected: int | None = None,
+        *,
+        host: IPv4Address | None = None,
+    ) -> int:
+        """Return how many events of a kind were reported, of one host or at all."""
+
+        async def read() -> int:
+            return sum(
+                event.type is kind and host in (None, event.inside)
+                for event in self._testbed.events
+            )
+
+        what = f"the number of {kind.label} events"
+        return await self._testbed.settle(read, operator, expected, what, least_s=_EVENTS_S)
 
     @keyword
     async def get_all_drops(

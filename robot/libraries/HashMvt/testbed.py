@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``Testbed``: the one thing that all keywords share, a driver and the dataplane that it runs."""
 
+import asyncio
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -12,10 +13,11 @@ from typing import TypeVar
 
 from HashMvt import assertion
 from hashmvt.config import AddressRange, Config, check, load, plan_policy
+from hashmvt.config.plan import slot_table
 from hashmvt.dataplane.base import Dataplane
 from HashMvt.driver import DataplaneDriver, make_driver
 from hashmvt.errors import Rejected
-from hashmvt.model import Page, Snapshot
+from hashmvt.model import Event, Page, Snapshot
 from hashmvt.names import DropReason, ErrorCode, PassReason
 from HashMvt.settings import write_settings
 from HashMvt.words import Operator, Side
@@ -50,6 +52,8 @@ class Testbed:
         self.base = base
         self._config: Config | None = None
         self._changed: dict[str, object] = {}
+        self.events: list[Event] = []
+        self._listener: asyncio.Task[None] | None = None
 
     @property
     def dataplane(self) -> Dataplane:
@@ -76,8 +80,16 @@ class Testbed:
 
         """
         config = self._read(changed)
+        await self.stop()
         await self.driver.start(config)
         self._config, self._changed = config, changed
+        self.events.clear()
+        self._listener = asyncio.create_task(self._listen(self.dataplane))
+
+    async def _listen(self, dataplane: Dataplane) -> None:
+        """Keep what the dataplane reports, until it is closed."""
+        async for event in dataplane.events():
+            self.events.append(event)
 
     async def reload(self, changed: dict[str, object], *, force: bool) -> None:
         """Change more, and replace the policies of the running dataplane.
@@ -88,7 +100,9 @@ class Testbed:
         """
         config = self._read(self._changed | changed)
         now = await self.dataplane.policy()
-        policy = plan_policy(config.nat44, generation=now.generation + 1, previous=now)
+        # what counts as empty is left out of the plan, and by force its mappings end
+        empty = frozenset(slot_table(now).values()) if force else frozenset()
+        policy = plan_policy(config.nat44, generation=now.generation + 1, previous=now, empty=empty)
         await self.dataplane.set_policy(policy, force=force)
         self._config, self._changed = config, self._changed | changed
 
@@ -102,6 +116,9 @@ class Testbed:
         """Stop it."""
         self._config = None
         await self.driver.stop()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await listener
 
     def side_of(self, addr: IPv4Address) -> Side:
         """Return the interface behind which an address lives."""
@@ -145,11 +162,15 @@ class Testbed:
         compare: Operator | None,
         expected: object,
         what: str,
+        *,
+        least_s: float = 0.0,
     ) -> T:
-        """Read, compare, and be as patient as the driver says; see ``assertion.settle``."""
-        return await assertion.settle(
-            read, compare, expected, what=what, patience_s=self.driver.patience_s
-        )
+        """Read, compare, and be as patient as the driver says; see ``assertion.settle``.
+
+        ``least_s`` is for what comes of itself, whatever the dataplane.
+        """
+        patience_s = max(self.driver.patience_s, least_s)
+        return await assertion.settle(read, compare, expected, what=what, patience_s=patience_s)
 
 
 def _holds(pool: tuple[AddressRange, ...], addr: IPv4Address) -> bool:

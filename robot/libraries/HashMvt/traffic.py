@@ -187,7 +187,7 @@ class Traffic:
         """Send a UDP packet from each of ``count`` hosts, the first ones of a prefix."""
         first = int(sources.network_address) + 1
         clients = [HostPort(IPv4Address(first + i), port) for i in range(count)]
-        data = [packets.udp(client, server, b"begin") for client in clients]
+        data = packets.udp_from_each(clients, server, b"begin")
         sent = await self._send_from(clients[0].addr, *data)
         return [
             Flow(client, wire.ends(leaving.data)[0], server)
@@ -200,7 +200,7 @@ class Traffic:
     ) -> Sent:
         """Send a UDP packet from each of ``count`` ports of one host."""
         clients = [HostPort(client, first_port + i) for i in range(count)]
-        data = [packets.udp(one, server, b"begin") for one in clients]
+        data = packets.udp_from_each(clients, server, b"begin")
         return await self._send_from(client, *data)
 
     @keyword
@@ -210,7 +210,7 @@ class Traffic:
         """Send a UDP packet from each of ``count`` hosts; some may be dropped."""
         first = int(sources.network_address) + 1
         clients = [HostPort(IPv4Address(first + i), port) for i in range(count)]
-        data = [packets.udp(one, server, b"begin") for one in clients]
+        data = packets.udp_from_each(clients, server, b"begin")
         return await self._send_from(clients[0].addr, *data)
 
     @keyword

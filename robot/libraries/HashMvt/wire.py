@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from scapy.layers.inet import IP, in4_chksum
+from scapy.layers.inet import IP
 from scapy.utils import checksum
 
 from HashMvt.words import HostPort
@@ -121,7 +121,14 @@ def describe(data: bytes) -> str:
 def faults(packets: Iterable[bytes]) -> list[str]:
     """Return what is wrong with packets; an empty list when they are sound."""
     found: list[str] = []
-    whole, rest = reassembled(packets)
+    readable: list[bytes] = []
+    for data in packets:
+        try:
+            header(data)
+            readable.append(data)
+        except ValueError as error:
+            found.append(str(error))
+    whole, rest = reassembled(readable)
     for data in whole:
         found += [f"{fault}: {describe(data)}" for fault in _faults(data)]
     for data in rest:
@@ -130,10 +137,7 @@ def faults(packets: Iterable[bytes]) -> list[str]:
 
 
 def _header_faults(data: bytes) -> list[str]:
-    try:
-        head = header(data)
-    except ValueError as error:
-        return [str(error)]
+    head = header(data)
     found = []
     if head.total != len(data):
         found.append(f"total length is {head.total}, not {len(data)}")
@@ -162,7 +166,8 @@ def _l4_right(data: bytes, head: Header, segment: bytes) -> bool:
         return int(checksum(segment)) == 0
     if head.proto == UDP and segment[6:8] == b"\0\0":
         return True
-    return int(in4_chksum(head.proto, IP(data[: head.length]), segment)) == 0
+    pseudo = data[12:20] + struct.pack("!HH", head.proto, len(segment))
+    return int(checksum(pseudo + segment)) == 0
 
 
 def _quote_faults(data: bytes) -> list[str]:

@@ -134,6 +134,14 @@ class FileFormat(Enum):
     PCAPNG = "pcapng"
 
 
+class BadCapture(Enum):
+    """Files that are no captures."""
+
+    MISSING = "missing"
+    TEXT = "text"
+    EMPTY = "empty"
+
+
 class Operator(Enum):
     """How a getter compares what it got with what is expected."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 import pytest
+
 from hashmvt.cli import run
 from hashmvt.config import AddressRange, Nat44Config, PolicyConfig, plan_policy
 from hashmvt.control.service import DataplaneService

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from hashmvt.cli.bench import Result as BenchResult
 from hashmvt.cli.machine import this_machine
 from hashmvt.dataplane.embedded.bench import Case, Run

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import pytest
+
 from hashmvt.dataplane.packets import make, parse, sound
 from hashmvt.model import Endpoint, Proto
 

@@ -11,11 +11,12 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
+
 from hashmvt.cli import show
 from hashmvt.cli.top import view
 from hashmvt.model import Endpoint, InstanceSnapshot, InstanceState, Proto, Snapshot
 from hashmvt.names import Counters, Gauges
-from rich.console import Console
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
+
 from hashmvt.cli import group
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import grpc.aio
 import pytest
+
 from hashmvt.config import AddressRange, Config, Instances, Nat44Config, PolicyConfig, plan_policy
 from hashmvt.config.values import DataplaneConfig, EmbeddedConfig
 from hashmvt.control.service import DataplaneService

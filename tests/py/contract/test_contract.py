@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 import pytest
+
 from hashmvt.dataplane import packets
 from hashmvt.dataplane.base import Dataplane
 from hashmvt.errors import Rejected, Unavailable
@@ -106,6 +107,21 @@ async def test_the_pool_is_cut_evenly(pair: Dataplane) -> None:
     first, second = (await pair.snapshot()).instances[:2]
     assert first.gauges.blocks_free > 0
     assert abs(first.gauges.blocks_free - second.gauges.blocks_free) <= 4
+
+
+async def test_buckets_say_to_whom_a_host_belongs(pair: Dataplane) -> None:
+    """Two instances share <*> by a bucket table; a host's mappings are made where it says."""
+    home = await pair.home()
+    hosts = [IPv4Address(f"10.0.0.{n}") for n in range(1, 65)]
+    buckets = await pair.buckets(hosts)
+    assert buckets == await pair.buckets(hosts)
+    owners = [home.tables[home.ranges[0].table or 0][bucket] for bucket in buckets]
+    assert set(owners) == {0, 1}
+    for host in hosts:
+        await open_mapping(pair, udp(str(host), 4000))
+    for host, owner in zip(hosts, owners, strict=True):
+        page = await pair.mappings(MappingFilter(inside=IPv4Network(host)))
+        assert [mapping.instance for mapping in page.items] == [owner]
 
 
 async def test_the_first_home_map_covers_everything(pair: Dataplane) -> None:

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import socket
+import subprocess
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
@@ -11,9 +14,11 @@ from typing import TYPE_CHECKING
 import grpc.aio
 import pytest
 
+from hashmvt.config import TlsConfig
+from hashmvt.control import daemon
 from hashmvt.control.service import DataplaneService
 from hashmvt.dataplane.memory import MemoryDataplane
-from hashmvt.dataplane.remote import RemoteDataplane
+from hashmvt.dataplane.remote import RemoteDataplane, Tls
 from hashmvt.dataplane.rpc import dataplane_pb2 as pb
 from hashmvt.dataplane.rpc import methods
 from hashmvt.errors import ProtocolError, Rejected, Unavailable, Unsupported
@@ -190,6 +195,49 @@ async def test_a_restarted_agent_is_found_again(tmp_path: Path, plane: MemoryDat
             except Unavailable:
                 await asyncio.sleep(0.05)
         await remote.aclose()
+
+
+def certify(directory: Path, name: str) -> TlsConfig:
+    """A key and a certificate of `name`, signed by the directory's authority."""
+
+    def openssl(*words: str) -> None:
+        command = ["openssl", *words]
+        subprocess.run(command, cwd=directory, check=True, capture_output=True)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc")
+    if not (directory / "ca.pem").exists():
+        openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca")
+    (directory / "ext").write_text("subjectAltName=IP:127.0.0.1\n")
+    openssl("req", *key, "-keyout", f"{name}.key", "-out", "csr", "-subj", f"/CN={name}")
+    signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-extfile", "ext", "-out", f"{name}.pem")
+    openssl("x509", "-req", "-in", "csr", *signed)
+    return TlsConfig(directory / f"{name}.pem", directory / f"{name}.key", directory / "ca.pem")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")
+async def test_between_hosts_both_sides_show_a_certificate(
+    tmp_path: Path, plane: MemoryDataplane
+) -> None:
+    agent, client = certify(tmp_path, "agent"), certify(tmp_path, "coordinator")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    stranger = certify(elsewhere, "stranger")
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{sock.getsockname()[1]}"
+    handlers = (DataplaneService(plane).handler(),)
+    async with daemon.served(handlers, tmp_path / "sock", "x", listen=address, tls=agent):
+        known = Tls(client.certificate, client.key, client.authority)
+        async with await RemoteDataplane.connect(address, tls=known) as remote:
+            assert await remote.home() == await plane.home()
+        for wrong in (
+            Tls(stranger.certificate, stranger.key, client.authority),
+            Tls(client.certificate, client.key, stranger.authority),
+        ):
+            with pytest.raises(Unavailable):
+                await RemoteDataplane.connect(address, tls=wrong, timeout_s=2)
+    with pytest.raises(ValueError, match="mutual TLS only"):
+        await RemoteDataplane.connect(address)
 
 
 async def test_closed_is_unavailable(remote: RemoteDataplane) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from hashmvt.config import changes, load
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
+
 from hashmvt.config import AddressRange, Config, Nat44Config, PolicyConfig, PortRange
 from hashmvt.dataplane.embedded import Engine, EngineSettings, engine_settings, stepped
 from hashmvt.dataplane.embedded.bench import Case, measure
@@ -18,6 +19,7 @@ from hashmvt.dataplane.packets import checksum, make, parse
 from hashmvt.errors import Rejected, Unavailable, Unsupported
 from hashmvt.model import Direction, Endpoint, MappingFilter, Packet, Proto, Verdict
 from hashmvt.names import DropReason, ErrorCode
+from hashmvt.policy import PoolRun
 
 INSIDE = Endpoint(IPv4Address("10.0.0.1"), 1000, Proto.UDP)
 REMOTE = Endpoint(IPv4Address("203.0.113.9"), 53, Proto.UDP)
@@ -187,3 +189,13 @@ def test_a_bench_run_translates_everything(*, new_flows: bool) -> None:
 def test_a_case_that_cannot_be_is_refused() -> None:
     with pytest.raises(Rejected, match="cannot be measured"):
         measure(settings(), Case(0), batches=1, seed=1)
+
+
+def test_a_pool_that_has_no_room_says_what_to_do() -> None:
+    with Engine(settings(max_slots=4)) as engine:
+        policy = engine.policy()
+        more = PoolRun(IPv4Address("192.0.2.0"), 1, 4)
+        with pytest.raises(Rejected, match=r"beyond 4 addresses.*: restart") as caught:
+            engine.set_policy(replace(policy, generation=2, runs=(*policy.runs, more)), force=False)
+        assert caught.value.code is ErrorCode.FULL
+        assert engine.policy() == policy

@@ -6,6 +6,7 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
+
 from hashmvt.dataplane.base import REMEMBERED_GENERATIONS
 from hashmvt.dataplane.generations import Generations
 from hashmvt.errors import Rejected

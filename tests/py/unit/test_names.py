@@ -7,8 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hashmvt
 import pytest
+
+import hashmvt
 from hashmvt import model
 from hashmvt._ffi import generate
 from hashmvt._ffi._mvt import ffi, lib

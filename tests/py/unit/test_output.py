@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from hashmvt.cli.output import Column, duration, number, percent, plural, size, table
 from hashmvt.cli.rates import between, drops
 from hashmvt.model import InstanceSnapshot, InstanceState, Snapshot

@@ -7,11 +7,12 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import pytest
-from hashmvt.dataplane.packets import Flow, checksum, make, parse, rewrite, sound
-from hashmvt.model import Endpoint, Proto
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
+
+from hashmvt.dataplane.packets import Flow, checksum, make, parse, rewrite, sound
+from hashmvt.model import Endpoint, Proto
 
 if TYPE_CHECKING:
     from scapy.packet import Packet

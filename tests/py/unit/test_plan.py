@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hashmvt.config import AddressRange, Limits, Nat44Config, PolicyConfig
 from hashmvt.config.plan import drained_slots, plan_policy, slot_table
 from hashmvt.model import Block
 from hashmvt.policy import InsidePolicy, PerProto, PolicySet, PoolRun, Timeouts
-from hypothesis import given
-from hypothesis import strategies as st
 
 INSIDE = IPv4Network("10.0.0.0/8")
 BASE = int(IPv4Address("198.51.100.0"))
@@ -55,8 +56,10 @@ def test_addresses_keep_their_slots_and_vanished_ones_drain() -> None:
     third = plan_policy(
         config(1, 2, 3, 4), generation=3, previous=second, empty=drained_slots(second, [])
     )
-    assert slot_table(third)[IPv4Address(BASE + 4)] == 0
+    assert slot_table(third)[IPv4Address(BASE + 4)] == 4  # slot 0 has a rest of one plan
     assert not any(run.draining for run in third.runs)
+    fourth = plan_policy(config(1, 2, 3, 4, 5), generation=4, previous=third)
+    assert slot_table(fourth)[IPv4Address(BASE + 5)] == 0
 
 
 def test_an_address_that_comes_back_gets_its_slot() -> None:

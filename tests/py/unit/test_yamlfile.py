@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from hashmvt.config.yamlfile import YamlProblem, read
 
 if TYPE_CHECKING:

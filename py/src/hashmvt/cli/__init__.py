@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 DONE, FAILED, USAGE = 0, 1, 2
 
 _COMMANDS = {
-    "aggregate": "make the fewest dispatcher rules that mean the same",
-    "bench": "measure on this machine",
-    "check": "say what is wrong with a configuration",
-    "replay": "translate the packets of a capture",
-    "show": "show what a running agent or coordinator does",
-    "top": "live view of a running agent or coordinator",
+    "aggregate": ("hashmvt.cli.aggregate", "make the fewest dispatcher rules that mean the same"),
+    "bench": ("hashmvt.cli.bench", "measure on this machine"),
+    "check": ("hashmvt.cli.check", "say what is wrong with a configuration"),
+    "replay": ("hashmvt.cli.replay", "translate the packets of a capture"),
+    "scale": ("hashmvt.control.cli", "scale the instances of a running coordinator by hand"),
+    "show": ("hashmvt.cli.show", "show what a running agent or coordinator does"),
+    "top": ("hashmvt.cli.top", "live view of a running agent or coordinator"),
 }
 
 
@@ -50,15 +51,14 @@ class _Commands(click.Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"hashmvt.cli.{cmd_name}")
-        command: click.Command = module.command
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List names and summaries without importing them."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

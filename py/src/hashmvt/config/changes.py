@@ -24,8 +24,11 @@ _FIXED = (
     "agent",
     "coordinator.listen",
     "coordinator.control",
+    "coordinator.key_file",
+    "coordinator.heartbeat",
+    "coordinator.agents",
     "coordinator.tls",
-    "dispatcher.kind",
+    "dispatcher",
     "log",
 )
 _SPELLED = {

@@ -46,7 +46,9 @@ def plan_policy(
     }
     # a static 1:1 rule may take over an address that left the pool only when it is empty: the
     # core refuses the overlap, which is what its operator must hear
-    taken = set(slots.values()) | set(draining.values())
+    # a slot that has just become empty is not given to another address yet: the dataplane may
+    # forget it a moment later
+    taken = set(slots.values()) | set(draining.values()) | empty
     free = _free(taken)
     for addr in configured:
         if addr not in slots:

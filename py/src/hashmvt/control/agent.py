@@ -98,6 +98,7 @@ class Agent:
         sender = wire.Sender(host, key, self._boot_id)
         address = self.config.coordinator.listen
         before: Snapshot | None = None
+        home = await self._plane.home()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
             sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
             failed = False
@@ -105,7 +106,8 @@ class Agent:
                 snapshot = await self._plane.snapshot()
                 beats = beats_of(before, snapshot)
                 before = snapshot
-                home = await self._plane.home()
+                if home.version != snapshot.home_version:
+                    home = await self._plane.home()
                 try:
                     for datagram in sender.datagrams(home, beats, now_ms=_now_ms()):
                         sock.sendto(datagram, _split(address))

@@ -203,7 +203,7 @@ async def _begin(
     if not wait:
         click.echo(begun.operation)
         return
-    follow = pb.StepsRequest(host=host, follow=True, **{"from": begun.step})
+    follow = pb.StepsRequest(host=host, follow=True, first=begun.step)
     async for step in client.steps(follow):
         _say(step)
         if step.text.startswith(begun.operation) and step.text.endswith((": done", ": given up")):

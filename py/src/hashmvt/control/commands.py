@@ -126,7 +126,7 @@ class CoordinatorService:
         except Rejected as error:
             code, metadata = methods.to_status(error)
             await context.abort(code, str(error), metadata)
-        number = getattr(request, "from")
+        number = request.first
         while True:
             for step in [s for s in member.controller.steps if s.number >= number]:
                 yield pb.Step(number=step.number, at=step.at, text=step.text)
@@ -161,7 +161,7 @@ def _host_status(member: Controlled, now: float) -> pb.HostStatus:
     status.rules_version = observed.rules_version
     status.pinned_hosts = sum(map(homemap.is_pin, home.ranges))
     status.pinned_endpoints = len(home.pins)
-    status.closing = len(homemap.closing_ranges(home))
+    status.closing = len(homemap.moving(home))
     status.instances.extend(
         pb.InstanceStatus(
             id=one.id,

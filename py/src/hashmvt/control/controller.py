@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 
 from hashmvt.control import homemap
 from hashmvt.control import plan as plans
-from hashmvt.control.hashing import Hashing
-from hashmvt.control.homemap import Read, is_pin
+from hashmvt.control.homemap import Alive, Read, is_pin
 from hashmvt.control.plan import InstanceView, Observed, Operation, ScaleIn, ScaleOut
 from hashmvt.errors import DataplaneError, HashMvtError, Rejected, Unavailable, Unsupported
 from hashmvt.model import ANYWHERE, HomeMap, InstanceState, MappingFilter
@@ -32,11 +31,13 @@ if TYPE_CHECKING:
     from hashmvt.control.wire import Heartbeat, InstanceBeat
     from hashmvt.dataplane.base import Dataplane
     from hashmvt.dispatch import Dispatcher
-    from hashmvt.model import Endpoint, HomeRange, Host, InstanceSnapshot, Snapshot
+    from hashmvt.model import Endpoint, HomeRange, Host, InstanceSnapshot, Mapping, Snapshot
 
 HOST_PINS_PATIENCE_S = 60.0
 """A host that stays pinned for longer may be opened."""
 TIDY_S = 10.0
+LASTING_S = 5
+"""A mapping that expires no sooner cannot end while a home map is published."""
 TIDY_SHARE = 20
 """A look through the pins may take one part in so many of the time."""
 OPEN_AT_ONCE = 1024
@@ -83,6 +84,7 @@ class HostController:
         self._clock = clock
         self._period_s = period_s
         self._home: HomeMap | None = None
+        self._fewest: int | None = None  # what an operator's last command left active
         self._measured = 0
         self._sampled_at = float("-inf")
         self._sample: dict[int, tuple[int, int]] = {}  # cycles busy and in all, by instance
@@ -90,7 +92,7 @@ class HostController:
         self._beats: dict[int, tuple[float, InstanceBeat]] = {}
         self._loops: dict[int, tuple[int, float]] = {}  # loop counter, and since when it stands
         self._calm_since: float | None = None
-        self._pinned_since: dict[tuple[int, IPv4Network, int], float] = {}
+        self._pinned_since: dict[HomeRange, float] = {}
         self._tidy_at = 0.0
         self._weights: dict[IPv4Address, float] = {}
         self._retry: tuple[Change, int] | None = None
@@ -110,6 +112,9 @@ class HostController:
     ) -> ScaleOut:
         """Begin a scale-out by command; it goes on in `step`.
 
+        What an operator started is not scaled in again for being calm, as long as this controller
+        lives.
+
         Raises:
             Busy: another operation is going on, or there is no such or no spare instance.
 
@@ -125,6 +130,8 @@ class HostController:
         if states.get(target, InstanceState.ACTIVE) is InstanceState.ACTIVE:
             raise Busy(f"instance {target} is no spare one")
         operation = ScaleOut(source, target, open_hosts=open_hosts)
+        active = list(states.values()).count(InstanceState.ACTIVE)
+        self._fewest = active + 1
         self._begin(operation, "by command")
         return operation
 
@@ -143,6 +150,7 @@ class HostController:
         if heir is None:
             raise Busy(f"instance {instance} is the only active one")
         operation = ScaleIn(instance, heir)
+        self._fewest = list(states.values()).count(InstanceState.ACTIVE) - 1
         self._begin(operation, "by command")
         return operation
 
@@ -150,7 +158,7 @@ class HostController:
         if self.operation:
             raise Busy(f"{self.operation} is going on; wait for it")
         observed = await self.observe(self._clock())
-        if homemap.closing_ranges(observed.home):
+        if homemap.moving(observed.home):
             raise Busy("ranges are moving; wait for the swap")
         return observed
 
@@ -163,7 +171,8 @@ class HostController:
             self._home = await self._plane.home()
         self._measure(snapshot, now)
         views = tuple(self._view(one, now) for one in snapshot.instances)
-        calm = plans.calm(self.desired, views)
+        fewest = self.desired.fewest if self._fewest is None else self._fewest
+        calm = plans.calm(replace(self.desired, fewest=fewest), views)
         self._calm_since = (self._calm_since or now) if calm else None
         self.observed = Observed(
             home=self._home,
@@ -172,8 +181,8 @@ class HostController:
             operation=self.operation,
             measured=self._measured,
             calm_since=self._calm_since,
-            openable=self._openable(self._home, now),
-            tidy_due=now >= self._tidy_at and any(map(is_pin, self._home.ranges)),
+            openable=self._openable(self._home, views, now),
+            tidy_due=now >= self._tidy_at and len(self._home.ranges) > 1,
         )
         self._generation = snapshot.generation
         return self.observed
@@ -208,6 +217,7 @@ class HostController:
         if one.loops != loops:
             since = now
         self._loops[one.id] = (one.loops, since)
+        stalled_s = 0.0 if one.state is InstanceState.SPARE else now - since
         return InstanceView(
             one.id,
             one.state,
@@ -215,19 +225,21 @@ class HostController:
             mappings=one.gauges.mappings,
             limit=one.gauges.max_mappings,
             free_blocks=one.gauges.blocks_free,
-            stalled_s=0.0 if one.state is InstanceState.SPARE else now - since,
+            stalled_s=stalled_s,
+            failed=stalled_s >= self.desired.failure_s,
         )
 
-    def _openable(self, home: HomeMap, now: float) -> frozenset[int]:
-        there = {
-            (entry.realm, entry.prefix, entry.instance)
-            for entry in home.ranges
-            if is_pin(entry) and entry.instance is not None and entry.external is None
-        }
+    def _openable(self, home: HomeMap, views: Iterable[InstanceView], now: float) -> frozenset[int]:
+        """Instances that would be relieved if hosts that are pinned for long were opened."""
         since = self._pinned_since
-        self._pinned_since = {pin: since.get(pin, now) for pin in there}
-        old = [p for p, at in self._pinned_since.items() if now - at >= HOST_PINS_PATIENCE_S]
-        return frozenset(instance for _realm, _prefix, instance in old)
+        pins = homemap.host_pins(home)
+        self._pinned_since = {pin: since.get(pin, now) for pin in pins}
+        old = [pin for pin, at in self._pinned_since.items() if now - at >= HOST_PINS_PATIENCE_S]
+        moves = [pin.closing for pin in old if pin.closing]
+        draining = {one.id for one in views if one.state is InstanceState.DRAINING}
+        return frozenset(move.from_instance for move in moves) | (
+            frozenset(move.to_instance for move in moves) & draining
+        )
 
     # ---- acting ----
 
@@ -353,7 +365,7 @@ class HostController:
 
     async def _swap(self, home: HomeMap) -> None:
         await self._plane.set_home(home)  # whoever closed it may not have seen it acknowledged
-        read = await self._read(homemap.closing_ranges(home))
+        read = await self._read(homemap.moving(home))
         swapped = homemap.swap(home, read)
         await self._publish(swapped)
         moved = {
@@ -383,9 +395,9 @@ class HostController:
                 self._weights.update({host.addr: float(host.mappings) for host in found})
             if opened:
                 endpoints |= {
-                    (realm, endpoint, source)
-                    for endpoint in await self._endpoints(source, realm)
-                    if endpoint.addr in opened
+                    (realm, mapping.inside, source)
+                    for mapping in await self._mappings(source, realm)
+                    if mapping.inside.addr in opened
                 }
         return Read(frozenset(hosts), frozenset(endpoints))
 
@@ -400,28 +412,27 @@ class HostController:
         )
 
     async def _open(self, home: HomeMap, instance: int) -> None:
+        """Open hosts that are pinned at an instance, or (while it drains) that would come to it."""
         now = self._clock()
-        hosts = sorted(await self._live(instance), key=lambda h: (-h.mappings, h.addr))
-        pinned = {
-            entry.prefix.network_address
-            for entry in home.ranges
-            if is_pin(entry) and entry.instance == instance and not entry.external
-        }
+        pins: dict[tuple[int, IPv4Address], int] = {}
+        for pin in homemap.host_pins(home):
+            move = pin.closing
+            if move and instance in {move.from_instance, move.to_instance}:
+                pins[pin.realm, pin.prefix.network_address] = move.from_instance
+                self._pinned_since[pin] = now
         chosen: dict[tuple[int, IPv4Address], IPv4Address] = {}
         room = ENDPOINTS_AT_ONCE - len(home.pins)
-        for host in hosts:
-            room -= host.mappings
-            if host.addr in pinned and room >= 0 and len(chosen) < OPEN_AT_ONCE:
-                chosen[host.realm, host.addr] = host.external
-        bucket = await self._buckets([addr for _realm, addr in chosen])
-        opened = homemap.open_hosts(home, chosen, bucket)
-        for pin in self._pinned_since:
-            if pin[2] == instance:
-                self._pinned_since[pin] = now
+        for source in sorted(set(pins.values())):
+            hosts = await self._live(source)
+            for host in sorted(hosts, key=lambda h: (-h.mappings, h.addr)):
+                if pins.get((host.realm, host.addr)) == source and len(chosen) < OPEN_AT_ONCE:
+                    room -= host.mappings
+                    if room >= 0:
+                        chosen[host.realm, host.addr] = host.external
+        opened = homemap.open_hosts(home, chosen)
         if opened is not home:
             await self._publish(opened)
-            count = len(homemap.closing_ranges(opened))
-            self._say(f"{count} hosts of instance {instance} are being opened")
+            self._say(f"{len(chosen)} hosts that stayed at their old owner are being opened")
 
     async def _take_over(
         self, change: Change, observed: Observed, instance: int, heirs: tuple[int, ...]
@@ -445,38 +456,33 @@ class HostController:
     async def _tidy(self, home: HomeMap) -> None:
         """Take back pins whose hosts or endpoints are gone."""
         started = self._clock()
-        dead: list[tuple[int, IPv4Address]] = []
-        opened = {(pin.realm, pin.endpoint.addr) for pin in home.pins}
-        hosts = [
-            entry
-            for entry in home.ranges
-            if is_pin(entry) and (entry.realm, entry.prefix.network_address) not in opened
-        ]
-        for realm, instance in sorted({(e.realm, e.instance or 0) for e in hosts}):
-            alive = {host.addr for host in await self._live(instance, realm=realm)}
-            dead += [
-                (realm, entry.prefix.network_address)
-                for entry in hosts
-                if (entry.realm, entry.instance) == (realm, instance)
-                and entry.prefix.network_address not in alive
-            ]
-        gone = []
+        hosts: set[tuple[int, IPv4Address, int]] = set()
+        endpoints: set[tuple[int, Endpoint, int]] = set()
+        lasting: set[Endpoint] = set()
+        for realm, instance in sorted(
+            {(pin.realm, pin.instance or 0) for pin in homemap.host_pins(home)}
+        ):
+            found = await self._live(instance, realm=realm)
+            hosts |= {(realm, host.addr, instance) for host in found}
         for realm, instance in sorted({(pin.realm, pin.instance) for pin in home.pins}):
-            there = set(await self._endpoints(instance, realm))
-            gone += [
-                pin
-                for pin in home.pins
-                if (pin.realm, pin.instance) == (realm, instance) and pin.endpoint not in there
-            ]
+            for mapping in await self._mappings(instance, realm):
+                endpoints.add((realm, mapping.inside, instance))
+                if mapping.expires_in_s is None or mapping.expires_in_s >= LASTING_S:
+                    lasting.add(mapping.inside)
         bucket = await self._buckets(
             [entry.prefix.network_address for entry in home.ranges if is_pin(entry)]
         )
-        tidied = homemap.retire_endpoints(home, gone)
-        tidied = homemap.retire(tidied, dead, bucket)
-        tidied = homemap.drop_redundant(tidied, bucket)
-        if tidied is not home:
-            await self._publish(tidied)
-            self._say(f"{len(dead)} host pins and {len(gone)} endpoint pins have ended")
+        alive = Alive(frozenset(hosts), frozenset(endpoints), frozenset(lasting))
+        settled = homemap.settle(home, alive, bucket)
+        if settled is not home:
+            await self._publish(settled)
+            before, left = (sum(map(is_pin, h.ranges)) for h in (home, settled))
+            self._say(
+                f"what is no longer needed is taken back: {len(home.ranges) - before} to "
+                f"{len(settled.ranges) - left} ranges, {before} to {left} pinned hosts, "
+                f"{len(home.pins)} to {len(settled.pins)} pinned endpoints"
+            )
+            return  # the next step of the same pins is due at once
         took = self._clock() - started
         self._tidy_at = self._clock() + max(TIDY_S, TIDY_SHARE * took)
 
@@ -495,19 +501,19 @@ class HostController:
             cursor = page.next
         return found
 
-    async def _endpoints(self, instance: int, realm: int) -> list[Endpoint]:
-        found: list[Endpoint] = []
+    async def _mappings(self, instance: int, realm: int) -> list[Mapping]:
+        found: list[Mapping] = []
         where = MappingFilter(instance=instance, realm=realm)
         cursor: str | None = ""
         while cursor is not None:
             page = await self._plane.mappings(where, cursor)
-            found += [mapping.inside for mapping in page.items]
+            found += page.items
             cursor = page.next
         return found
 
     async def _buckets(self, hosts: list[IPv4Address]) -> Callable[[int, IPv4Address], int | None]:
         known: dict[IPv4Address, int] = {}
-        if hosts and isinstance(self._plane, Hashing):
+        if hosts:
             with contextlib.suppress(Unsupported):
                 known = dict(zip(hosts, await self._plane.buckets(hosts), strict=True))
         return lambda realm, addr: None if realm else known.get(addr)

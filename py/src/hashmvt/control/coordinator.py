@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from hashmvt.config import load
 from hashmvt.control import daemon, keyfile, wire
-from hashmvt.control.controller import HostController
 from hashmvt.control.commands import CoordinatorService
+from hashmvt.control.controller import HostController
 from hashmvt.control.plan import Desired
 from hashmvt.control.service import DataplaneService
 from hashmvt.dataplane.remote import RemoteDataplane, Tls

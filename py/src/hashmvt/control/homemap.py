@@ -1,17 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Edits of a home map: the three beats, pins and opened hosts, as pure functions.
 
-A *move* takes regions from one instance to another. Each is two edits with a read between them:
+A *move* takes regions from instance A to B in two edits with a read between them:
 
 * `close` marks every range that the move concerns as closing, from A to B;
-* A's live hosts in those ranges are read (`Read`), which is complete once the closed map is in
-  force everywhere;
+* A's live hosts in those ranges are read (`Read`); they are complete once the closed map is in
+  force everywhere, because from then on A only loses hosts;
 * `swap` makes the ranges B's and pins those hosts to A.
 
-The closed map itself says all that the swap needs, so whoever finds one, after a crash at any
-point, reads and swaps. Retiring a pin is the same move for one host's /32: closed to the instance
-that the range around it names, and taken away by the swap if the host is no longer live. Opening
-a host closes it by endpoint: its live endpoints become endpoint pins, and the host is B's.
+The closed map itself says all that the swap needs (`moving`), so whoever finds one, after a crash
+at any point, reads and swaps.
+
+*Pins stay closing.* Between the read and the moment when A sees the swapped map, a host may end
+its last mapping at A and begin a new one, which A, by the rules of a closing range, has given to B.
+An unconditional pin would now make A map it a second time. So the pin of a host is a /32 that goes
+on closing, from A to B: A creates for the host as long as it serves it, and never again
+afterwards. That makes it safe to take the pin back at any time after the host was seen gone
+(`settle`): at once where the range around it names B, else in steps, each of which all instances
+have seen before the next.
+
+*Opened hosts.* Opening closes a host's /32 by endpoint: A creates nothing new for it. Its live
+endpoints at A are read, the swap makes the host B's, with the external address that it keeps, and
+pins those endpoints to A. Its range, too, goes on closing by endpoint while there are any, so
+that an endpoint that ends at A never comes back there.
 
 A region whose range is a bucket table keeps a table: a copy in which B stands for A.
 """
@@ -122,16 +133,30 @@ def named(home: HomeMap, *, pins: bool = True) -> frozenset[int]:
     for entry in home.ranges:
         if pins or not is_pin(entry):
             found |= owner_of(home, entry).instances
-        if entry.closing:
-            found.add(entry.closing.to_instance)
+        if entry.closing and (pins or not is_pin(entry)):
+            found |= {entry.closing.from_instance, entry.closing.to_instance}
     if pins:
         found |= {pin.instance for pin in home.pins}
     return frozenset(found)
 
 
-def closing_ranges(home: HomeMap) -> tuple[HomeRange, ...]:
-    """Ranges that are changing their owner."""
-    return tuple(entry for entry in home.ranges if entry.closing)
+def moving(home: HomeMap) -> tuple[HomeRange, ...]:
+    """Ranges that wait for their swap: closing, and neither a pin nor an opened host."""
+    return tuple(
+        entry
+        for entry in home.ranges
+        if (move := entry.closing)
+        and (not is_pin(entry) or (move.by_endpoint and entry.instance == move.from_instance))
+    )
+
+
+def host_pins(home: HomeMap) -> tuple[HomeRange, ...]:
+    """Hosts that stay where they were as long as they are served there."""
+    return tuple(
+        entry
+        for entry in home.ranges
+        if is_pin(entry) and entry.closing and not entry.closing.by_endpoint
+    )
 
 
 # ---- the first beat ----
@@ -143,10 +168,10 @@ def close(
     """Close all of some regions (realm and prefix), from `source` to `target`.
 
     Ranges inside a region close where they name the source; a region without a range of its own
-    gets one with the value of the range around it. Pins stay as they are. The same map, when there
-    is nothing to move.
+    gets one with the value of the range around it. Pins stay as they are, and a region of one host
+    is left out: its range would be a pin. The same map, when there is nothing to move.
     """
-    wanted = tuple(regions)
+    wanted = [(realm, prefix) for realm, prefix in regions if prefix.prefixlen < HOST_BITS]
     edit = _Edit(home)
     move = Closing(source, target)
     wide = [entry for entry in home.ranges if not is_pin(entry)]
@@ -173,33 +198,6 @@ def close_all(home: HomeMap, *, source: int, target: int) -> HomeMap:
     return close(home, regions, source=source, target=target)
 
 
-def retire(
-    home: HomeMap,
-    dead: Iterable[tuple[int, IPv4Address]],
-    bucket: Callable[[int, IPv4Address], int | None],
-) -> HomeMap:
-    """Take back the pins of hosts that are no longer live there.
-
-    A pin that names the instance of the range around it goes at once; the others close towards
-    that instance. `bucket` gives a host's bucket; None leaves a pin that needs one.
-    """
-    edit, index = _Edit(home), _Index(home)
-    opened = {(pin.realm, pin.endpoint.addr) for pin in home.pins}
-    for realm, addr in dead:
-        entry = index.by_key.get((realm, _host(addr)))
-        if entry is None or entry.instance is None or entry.closing:
-            continue
-        if (realm, addr) in opened:
-            continue  # the host's endpoint pins go first
-        target = _instance_for(home, index.longest(realm, addr, HOST_BITS), realm, addr, bucket)
-        if target == entry.instance:
-            edit.remove(entry)
-        elif target is not None:
-            move = Closing(entry.instance, target)
-            edit.put(replace(entry, closing=move), Owner(entry.instance))
-    return edit.done()
-
-
 def _instance_for(
     home: HomeMap,
     entry: HomeRange,
@@ -214,65 +212,17 @@ def _instance_for(
     return None if number is None else owner.buckets[number]
 
 
-def drop_redundant(home: HomeMap, bucket: Callable[[int, IPv4Address], int | None]) -> HomeMap:
-    """Take away the ranges of single hosts that say what the range around them says anyway.
-
-    An opened host among them has no pinned endpoint left: who serves it knows its external
-    address from its mappings, or it has none.
-    """
-    edit, index = _Edit(home), _Index(home)
-    opened = {(pin.realm, pin.endpoint.addr) for pin in home.pins}
-    for entry in home.ranges:
-        addr = entry.prefix.network_address
-        if not is_pin(entry) or entry.closing or (entry.realm, addr) in opened:
-            continue
-        outer = index.longest(entry.realm, addr, HOST_BITS)
-        if outer.closing:
-            continue
-        if _instance_for(home, outer, entry.realm, addr, bucket) == entry.instance is not None:
-            edit.remove(entry)
-    return edit.done()
-
-
-def open_hosts(
-    home: HomeMap,
-    hosts: Mapping[tuple[int, IPv4Address], IPv4Address],
-    bucket: Callable[[int, IPv4Address], int | None],
-    *,
-    target: int | None = None,
-) -> HomeMap:
+def open_hosts(home: HomeMap, hosts: Mapping[tuple[int, IPv4Address], IPv4Address]) -> HomeMap:
     """Open pinned hosts: realm and address -> the external address that they keep.
 
-    Their new endpoints will be mapped at the instance that the range around them names (or at
-    `target`), what is live stays where it is. A host whose pin is there already is left alone.
+    Their new endpoints will be mapped where their pins lead to; what is live stays where it is.
     """
-    edit, index = _Edit(home), _Index(home)
-    for (realm, addr), external in hosts.items():
-        entry = index.by_key.get((realm, _host(addr)))
-        if entry is None or entry.instance is None or entry.closing or entry.external:
-            continue
-        to = target
-        if to is None:
-            outer = index.longest(realm, addr, HOST_BITS)
-            to = _instance_for(home, outer, realm, addr, bucket)
-        if to is not None and to != entry.instance:
-            move = Closing(entry.instance, to, by_endpoint=True)
+    edit = _Edit(home)
+    for entry in host_pins(home):
+        external = hosts.get((entry.realm, entry.prefix.network_address))
+        if external is not None and entry.closing and entry.instance is not None:
+            move = replace(entry.closing, by_endpoint=True)
             edit.put(replace(entry, closing=move, external=external), Owner(entry.instance))
-    return edit.done()
-
-
-def retire_endpoints(home: HomeMap, dead: Iterable[EndpointPin]) -> HomeMap:
-    """Close opened hosts again from where pinned endpoints ended; the swap keeps what is live."""
-    edit, index = _Edit(home), _Index(home)
-    for pin in dead:
-        entry = index.by_key.get((pin.realm, _host(pin.endpoint.addr)))
-        if entry is None or entry.instance is None:
-            edit.unpin(pin)  # without its host's range it means nothing
-        elif pin.instance == entry.instance:
-            edit.unpin(pin)
-        elif not entry.closing:
-            move = Closing(pin.instance, entry.instance, by_endpoint=True)
-            edit.put(replace(entry, closing=move), Owner(entry.instance))
     return edit.done()
 
 
@@ -280,50 +230,127 @@ def retire_endpoints(home: HomeMap, dead: Iterable[EndpointPin]) -> HomeMap:
 
 
 def swap(home: HomeMap, read: Read) -> HomeMap:
-    """End every closing range of a map, given what lives at the old owners."""
+    """End every move of a map, given what lives at the old owners."""
     edit, index = _Edit(home), _Index(home)
     endpoints: dict[tuple[int, IPv4Address, int], list[Endpoint]] = {}
     for realm, endpoint, instance in read.endpoints:
         endpoints.setdefault((realm, endpoint.addr, instance), []).append(endpoint)
-    for entry in closing_ranges(home):
+    for entry in moving(home):
         move = entry.closing
         if move is None:
             continue
-        if move.by_endpoint:
-            _swap_opened(edit, entry, move, endpoints)
-        elif is_pin(entry):
-            _swap_pin(edit, entry, move, read)
+        if is_pin(entry):
+            key = (entry.realm, entry.prefix.network_address, move.from_instance)
+            for endpoint in endpoints.get(key, ()):
+                edit.pin(EndpointPin(endpoint, move.from_instance, entry.realm))
+            edit.put(entry, Owner(move.to_instance))
         else:
             after = owner_of(home, entry).with_for(move.from_instance, move.to_instance)
             edit.put(replace(entry, closing=None), after)
-    for realm, addr, instance in sorted(read.hosts, key=lambda host: (host[0], host[1])):
+    for realm, addr, instance in read.hosts:
         entry = index.longest(realm, addr)
         move = entry.closing
         if move and not is_pin(entry) and move.from_instance == instance:
-            edit.put(HomeRange(_host(addr), instance, realm=realm), Owner(instance))
+            pin = HomeRange(_host(addr), instance, closing=move, realm=realm)
+            edit.put(pin, Owner(instance))
     return edit.done()
 
 
-def _swap_pin(edit: _Edit, entry: HomeRange, move: Closing, read: Read) -> None:
-    if (entry.realm, entry.prefix.network_address, move.from_instance) in read.hosts:
-        edit.put(replace(entry, closing=None), Owner(move.from_instance))
-    else:
+# ---- afterwards ----
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """What was live at some moment after a map was in force everywhere."""
+
+    hosts: frozenset[tuple[int, IPv4Address, int]]
+    """Realm, inside address, instance: hosts of host pins."""
+    endpoints: frozenset[tuple[int, Endpoint, int]]
+    """Realm, inside endpoint, instance: endpoints that are pinned."""
+    lasting: frozenset[Endpoint] = frozenset()
+    """Those of them that cannot end while a map is published."""
+
+
+def settle(
+    home: HomeMap, alive: Alive, bucket: Callable[[int, IPv4Address], int | None]
+) -> HomeMap:
+    """Take back what is no longer needed: one step for each pin whose host or endpoint is gone.
+
+    To be repeated until the map stays the same. `bucket` gives a host's bucket; None leaves pins
+    that need one.
+    """
+    edit, index = _Edit(home), _Index(home)
+    for pin in home.pins:
+        if (pin.realm, pin.endpoint, pin.instance) not in alive.endpoints:
+            edit.unpin(pin)  # where it stood nothing new is made
+    for entry in home.ranges:
+        if not is_pin(entry):
+            _settle_range(edit, home, index, entry)
+            continue
+        if entry.instance is None:
+            continue
+        addr = entry.prefix.network_address
+        outer = index.longest(entry.realm, addr, HOST_BITS)
+        target = _instance_for(home, outer, entry.realm, addr, bucket)
+        if outer.closing is None and target is not None:
+            _settle_host(edit, entry, target, alive)
+    return edit.done()
+
+
+def _settle_range(edit: _Edit, home: HomeMap, index: _Index, entry: HomeRange) -> None:
+    """Take away a range that says what the range around it says anyway."""
+    prefix = entry.prefix
+    if prefix.prefixlen == 0 or entry.closing:
+        return
+    outer = index.longest(entry.realm, prefix.network_address, prefix.prefixlen)
+    if outer.closing is None and owner_of(home, outer) == owner_of(home, entry):
         edit.remove(entry)
 
 
-def _swap_opened(
-    edit: _Edit,
-    entry: HomeRange,
-    move: Closing,
-    endpoints: Mapping[tuple[int, IPv4Address, int], list[Endpoint]],
-) -> None:
-    addr, source = entry.prefix.network_address, move.from_instance
-    for pin in edit.pins_of(entry.realm, addr):
-        if pin.instance == source:
-            edit.unpin(pin)
-    for endpoint in endpoints.get((entry.realm, addr, source), ()):
-        edit.pin(EndpointPin(endpoint, source, entry.realm))
-    edit.put(replace(entry, closing=None), Owner(move.to_instance))
+def _settle_host(edit: _Edit, entry: HomeRange, target: int, alive: Alive) -> None:
+    """One step towards `target`, whom the range around the host names."""
+    addr, move, here = entry.prefix.network_address, entry.closing, entry.instance
+    if here is None or (move and move.by_endpoint and here == move.from_instance):
+        return  # it waits for its swap
+    if entry.external is not None:
+        _settle_opened(edit, entry, target, alive)
+    elif move is None:
+        if here == target:
+            edit.remove(entry)
+        else:
+            edit.put(replace(entry, closing=Closing(here, target)), Owner(here))
+    elif target == here:
+        # The range came back: turn the pin round. Whoever of the two serves the host goes on.
+        back = Closing(move.to_instance, here)
+        edit.put(replace(entry, closing=back), Owner(move.to_instance))
+    elif (entry.realm, addr, here) not in alive.hosts:
+        if move.to_instance == target:
+            edit.remove(entry)
+        else:
+            edit.put(replace(entry, closing=None), Owner(move.to_instance))
+
+
+def _settle_opened(edit: _Edit, entry: HomeRange, target: int, alive: Alive) -> None:
+    here = entry.instance
+    if here is None:
+        return
+    pinned = []
+    for pin in edit.pins_of(entry.realm, entry.prefix.network_address):
+        if pin.instance == here:
+            edit.unpin(pin)  # its host's range says the same
+        else:
+            pinned.append(pin)
+    if here != target:
+        # Pins of one owner lose their condition while the next one's endpoints are read, so none
+        # of them may end meanwhile.
+        if all(pin.endpoint in alive.lasting for pin in pinned):
+            move = Closing(here, target, by_endpoint=True)
+            edit.put(replace(entry, closing=move), Owner(here))
+    elif not pinned:
+        if entry.closing:
+            edit.put(replace(entry, closing=None), Owner(here))
+        else:
+            edit.remove(entry)
 
 
 # ---- failure ----
@@ -342,20 +369,22 @@ def without(home: HomeMap, dead: int, heirs: tuple[int, ...]) -> HomeMap:
     if not heirs or dead in heirs:
         raise ValueError("a dead instance needs a living heir")
     edit = _Edit(home)
+    turns = itertools.cycle(heirs)
     for pin in home.pins:
         if pin.instance == dead:
             edit.unpin(pin)
-    turns = itertools.cycle(heirs)
     for entry in home.ranges:
         owner, move = owner_of(home, entry), entry.closing
+        left = entry
         if move and dead in {move.from_instance, move.to_instance}:
-            if move.from_instance == dead:
-                owner = owner.with_for(dead, move.to_instance)
-            edit.put(replace(entry, closing=None), owner)
+            other = move.to_instance if move.from_instance == dead else move.from_instance
+            left = replace(entry, closing=None)
+            owner = owner.with_for(dead, other)
+            edit.put(left, owner)
         if is_pin(entry) and owner.instance == dead:
             edit.remove(entry)
         elif dead in owner.instances:
-            edit.put(edit.get(entry.realm, entry.prefix) or entry, owner.inherited(dead, turns))
+            edit.put(left, owner.inherited(dead, turns))
     return edit.done()
 
 

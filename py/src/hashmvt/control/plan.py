@@ -5,7 +5,7 @@
 is to be carried out before the next look. Nearly everything it knows stands in the dataplane
 itself, so that whoever starts anew, after a crash at any point, goes on where the last one was:
 
-    a range is closing             read and swap (second and third beat)
+    a range waits for its swap     read and swap (second and third beat)
     rules older than the home map  give the dispatcher the new ones
     active, and no range names it  a scale-out was begun: go on with it; or, if it has mappings or
                                    pins, a scale-in: go on with that
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hashmvt.control.homemap import closing_ranges, named
+from hashmvt.control.homemap import moving, named
 from hashmvt.model import HomeMap, InstanceState
 
 FRESH = 2
@@ -56,6 +56,8 @@ class InstanceView:
     free_blocks: int = 0
     stalled_s: float = 0.0
     """For how long its loop counter stood still."""
+    failed: bool = False
+    """It stood still for longer than `Desired.failure_s`."""
 
     @property
     def memory(self) -> float:
@@ -225,7 +227,7 @@ Change = (
 def plan(desired: Desired, observed: Observed, now: float) -> tuple[Change, ...]:
     """The changes that are due, the first one first; empty when all is as it should be."""
     return (
-        _failed(desired, observed)
+        _failed(observed)
         or _beats(observed)
         or (observed.operation and _go_on(desired, observed, observed.operation))
         or _unfinished(observed)
@@ -239,7 +241,7 @@ def _beats(observed: Observed) -> tuple[Change, ...]:
     """What the home map itself says must follow."""
     if observed.rules_version > observed.home.version:
         return (RaiseHome(),)  # a takeover ended half-way: its rules are ahead
-    if closing_ranges(observed.home):
+    if moving(observed.home):
         return (Swap(),)
     if observed.rules_version < observed.home.version:
         return (InstallRules(),)
@@ -255,18 +257,10 @@ def _emptying(observed: Observed) -> tuple[Change, ...]:
     )
 
 
-def _failed(desired: Desired, observed: Observed) -> tuple[Change, ...]:
+def _failed(observed: Observed) -> tuple[Change, ...]:
     """Takeover of instances whose thread stands still, where somebody is left to inherit."""
-    dead = [
-        one
-        for one in observed.instances
-        if one.state is not InstanceState.SPARE and one.stalled_s >= desired.failure_s
-    ]
-    heirs = tuple(
-        one.id
-        for one in observed.instances
-        if one.state is InstanceState.ACTIVE and one.stalled_s < desired.failure_s
-    )
+    dead = [one for one in observed.instances if one.failed]
+    heirs = tuple(one.id for one in _active(observed))
     there = named(observed.home)
     if not heirs:
         return ()  # all of a process stand still together: nobody could take over
@@ -376,10 +370,7 @@ def spare(observed: Observed) -> int | None:
     """The instance that a scale-out would start, if there is one; draining ones last."""
     idle = [one for one in observed.instances if one.state is InstanceState.SPARE]
     draining = [one for one in observed.instances if one.state is InstanceState.DRAINING]
-    for one in (*idle, *draining):
-        if one.stalled_s == 0:
-            return one.id
-    return None
+    return next((one.id for one in (*idle, *draining) if not one.failed), None)
 
 
 def busiest(observed: Observed) -> int | None:
@@ -395,7 +386,9 @@ def heir_of(observed: Observed, instance: int) -> int | None:
 
 
 def _active(observed: Observed) -> list[InstanceView]:
-    return [one for one in observed.instances if one.state is InstanceState.ACTIVE]
+    return [
+        one for one in observed.instances if one.state is InstanceState.ACTIVE and not one.failed
+    ]
 
 
 def _view(observed: Observed, instance: int) -> InstanceView:

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
-from hashmvt.control.hashing import Hashing
 from hashmvt.dataplane.base import PAGE
 from hashmvt.dataplane.rpc import codec, methods
 from hashmvt.dataplane.rpc import dataplane_pb2 as pb
-from hashmvt.errors import DataplaneError, Unsupported
+from hashmvt.errors import DataplaneError
 from hashmvt.model import Endpoint, HomeMap, MappingFilter, Packet, StaticMapping
 from hashmvt.policy import PolicySet
 
@@ -206,8 +205,6 @@ class DataplaneService:
         return pb.InjectReply(outcomes=[codec.to_message(outcome) for outcome in outcomes])
 
     async def _buckets(self, request: pb.BucketsRequest) -> Message:
-        if not isinstance(self._plane, Hashing):
-            raise Unsupported("this dataplane does not say in which bucket a host is")
         hosts = [IPv4Address(host) for host in request.hosts]
         return pb.Buckets(items=await self._plane.buckets(hosts, realm=request.realm))
 

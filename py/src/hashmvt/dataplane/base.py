@@ -209,6 +209,13 @@ class Dataplane(Protocol):
         """Replace the dispatcher's rules whole; as ``set_home``."""
         ...
 
+    async def buckets(self, hosts: Sequence[IPv4Address], *, realm: int = 0) -> tuple[int, ...]:
+        """Return the bucket of each host; the answer never changes while the dataplane lives.
+
+        Where a range has a bucket table, only this says to whom a host belongs.
+        """
+        ...
+
     # ---- policies and static mappings ----
 
     async def set_policy(self, policy: PolicySet, *, force: bool = False) -> None:

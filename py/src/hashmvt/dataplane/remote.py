@@ -20,7 +20,7 @@ import grpc.aio
 from hashmvt.dataplane.base import PAGE, Capabilities
 from hashmvt.dataplane.rpc import codec, methods
 from hashmvt.dataplane.rpc import dataplane_pb2 as pb
-from hashmvt.errors import Unavailable
+from hashmvt.errors import Rejected, Unavailable
 from hashmvt.model import (
     Block,
     Endpoint,
@@ -35,6 +35,7 @@ from hashmvt.model import (
     Snapshot,
     StaticMapping,
 )
+from hashmvt.names import ErrorCode
 from hashmvt.policy import PolicySet
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class RemoteDataplane:
 
     async def snapshot(self, cursor: str = "") -> Snapshot:
         """See ``Dataplane``."""
-        reply = await self._call(methods.SNAPSHOT, pb.CursorRequest(cursor=cursor))
+        reply = await self._call(methods.SNAPSHOT, _fit(pb.CursorRequest, cursor=cursor))
         return codec.from_message(Snapshot, reply)
 
     async def home(self) -> HomeMap:
@@ -146,7 +147,8 @@ class RemoteDataplane:
         limit: int = PAGE,
     ) -> Page[Host]:
         """See ``Dataplane``."""
-        request = pb.LiveRequest(
+        request = _fit(
+            pb.LiveRequest,
             inside=codec.prefix_to_message(inside),
             cursor=cursor,
             instance=instance,
@@ -161,7 +163,9 @@ class RemoteDataplane:
         self, where: MappingFilter, cursor: str = "", *, limit: int = PAGE
     ) -> Page[Mapping]:
         """See ``Dataplane``."""
-        request = pb.MappingsRequest(where=codec.to_message(where), cursor=cursor, limit=limit)
+        request = _fit(
+            pb.MappingsRequest, where=codec.to_message(where), cursor=cursor, limit=limit
+        )
         reply = await self._call(methods.MAPPINGS, request)
         found = tuple(codec.from_message(Mapping, item) for item in reply.items)
         return Page(found, reply.next if reply.HasField("next") else None)
@@ -170,7 +174,7 @@ class RemoteDataplane:
         self, cursor: str = "", *, instance: int | None = None, limit: int = PAGE
     ) -> Page[Block]:
         """See ``Dataplane``."""
-        request = pb.BlocksRequest(cursor=cursor, instance=instance, limit=limit)
+        request = _fit(pb.BlocksRequest, cursor=cursor, instance=instance, limit=limit)
         reply = await self._call(methods.BLOCKS, request)
         found = tuple(codec.from_message(Block, item) for item in reply.items)
         return Page(found, reply.next if reply.HasField("next") else None)
@@ -208,19 +212,19 @@ class RemoteDataplane:
     async def activate(self, instance: int, *, generation: int | None = None) -> None:
         """See ``Dataplane``."""
         await self._call(
-            methods.ACTIVATE, pb.InstanceRequest(instance=instance, generation=generation)
+            methods.ACTIVATE, _fit(pb.InstanceRequest, instance=instance, generation=generation)
         )
 
     async def drain(self, instance: int, *, generation: int | None = None) -> None:
         """See ``Dataplane``."""
         await self._call(
-            methods.DRAIN, pb.InstanceRequest(instance=instance, generation=generation)
+            methods.DRAIN, _fit(pb.InstanceRequest, instance=instance, generation=generation)
         )
 
     async def reset(self, instance: int, *, generation: int | None = None) -> None:
         """See ``Dataplane``."""
         await self._call(
-            methods.RESET, pb.InstanceRequest(instance=instance, generation=generation)
+            methods.RESET, _fit(pb.InstanceRequest, instance=instance, generation=generation)
         )
 
     async def transfer(
@@ -233,7 +237,8 @@ class RemoteDataplane:
         generation: int | None = None,
     ) -> int:
         """See ``Dataplane``."""
-        request = pb.TransferRequest(
+        request = _fit(
+            pb.TransferRequest,
             blocks=blocks,
             from_instance=from_instance,
             to_instance=to_instance,
@@ -251,7 +256,8 @@ class RemoteDataplane:
         generation: int | None = None,
     ) -> int:
         """See ``Dataplane``."""
-        request = pb.ShardRequest(
+        request = _fit(
+            pb.ShardRequest,
             percent=percent,
             from_instance=from_instance,
             to_instance=to_instance,
@@ -273,38 +279,44 @@ class RemoteDataplane:
 
     async def set_policy(self, policy: PolicySet, *, force: bool = False) -> None:
         """See ``Dataplane``."""
-        request = pb.SetPolicyRequest(policy=codec.to_message(policy), force=force)
+        request = _fit(pb.SetPolicyRequest, policy=codec.to_message(policy), force=force)
         await self._call(methods.SET_POLICY, request)
 
     async def static_add(self, mapping: StaticMapping, *, generation: int | None = None) -> None:
         """See ``Dataplane``."""
-        request = pb.StaticAddRequest(mapping=codec.to_message(mapping), generation=generation)
+        request = _fit(
+            pb.StaticAddRequest, mapping=codec.to_message(mapping), generation=generation
+        )
         await self._call(methods.STATIC_ADD, request)
 
     async def static_del(self, outside: Endpoint, *, generation: int | None = None) -> None:
         """See ``Dataplane``."""
-        request = pb.StaticDelRequest(outside=codec.to_message(outside), generation=generation)
+        request = _fit(
+            pb.StaticDelRequest, outside=codec.to_message(outside), generation=generation
+        )
         await self._call(methods.STATIC_DEL, request)
 
     async def mapping_delete(self, where: MappingFilter, *, generation: int | None = None) -> int:
         """See ``Dataplane``."""
-        request = pb.MappingDeleteRequest(where=codec.to_message(where), generation=generation)
+        request = _fit(
+            pb.MappingDeleteRequest, where=codec.to_message(where), generation=generation
+        )
         return (await self._call(methods.MAPPING_DELETE, request)).count
 
     async def buckets(self, hosts: Sequence[IPv4Address], *, realm: int = 0) -> tuple[int, ...]:
-        """Return the bucket of each host; see ``hashmvt.control.hashing``."""
-        request = pb.BucketsRequest(hosts=[int(host) for host in hosts], realm=realm)
+        """Return the bucket of each host; see ``Dataplane.buckets``."""
+        request = _fit(pb.BucketsRequest, hosts=[int(host) for host in hosts], realm=realm)
         return tuple((await self._call(methods.BUCKETS, request)).items)
 
     # ---- tests and tools ----
 
     async def advance(self, seconds: int) -> None:
         """See ``Dataplane``."""
-        await self._call(methods.ADVANCE, pb.AdvanceRequest(seconds=seconds))
+        await self._call(methods.ADVANCE, _fit(pb.AdvanceRequest, seconds=seconds))
 
     async def inject(self, packets: Sequence[Packet]) -> tuple[Outcome, ...]:
         """See ``Dataplane``."""
-        request = pb.InjectRequest(packets=[codec.to_message(packet) for packet in packets])
+        request = _fit(pb.InjectRequest, packets=[codec.to_message(packet) for packet in packets])
         reply = await self._call(methods.INJECT, request)
         return tuple(codec.from_message(Outcome, outcome) for outcome in reply.outcomes)
 
@@ -327,6 +339,14 @@ class RemoteDataplane:
             raise _error(error, self._where) from None
         except grpc.aio.UsageError:
             raise Unavailable(f"the connection to {self._where} is closed") from None
+
+
+def _fit(kind: type[Q], **fields: object) -> Q:
+    """Make a message; what its fields cannot hold is no valid argument either."""
+    try:
+        return kind(**fields)
+    except ValueError as error:
+        raise Rejected(ErrorCode.INVALID, f"a number is out of range: {error}") from None
 
 
 def _credentials(tls: Tls) -> grpc.ChannelCredentials:

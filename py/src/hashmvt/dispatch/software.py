@@ -7,6 +7,7 @@ budget, endpoint pins go first (each is one flow), then the prefixes that carry 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
@@ -36,10 +37,11 @@ class SoftwareDispatcher:
         self, home: HomeMap, weights: Mapping[IPv4Address, float] | None = None
     ) -> Installed:
         """See ``Dispatcher``."""
-        rules, given_up = rules_of(
+        rules, given_up = await asyncio.to_thread(
+            rules_of,
             home,
             budget=self._budget,
-            weights=weights or {},
+            weights=dict(weights or {}),
             endpoint_pins=self._plane.capabilities.endpoint_pins,
         )
         await self._plane.set_rules(rules)

@@ -131,6 +131,10 @@ class Engine:
         buckets = tuple(ffi.unpack(table, HOME_BUCKETS))
         return HomeMap(version, (HomeRange(ANYWHERE, None, 0),), (buckets,))
 
+    def buckets(self, hosts: Sequence[IPv4Address], realm: int = 0) -> tuple[int, ...]:
+        """Return the bucket of each host."""
+        return tuple(lib.mvt_engine_bucket(self.handle, realm, int(host)) for host in hosts)
+
     # ---- read ----
 
     def snapshot(self) -> Snapshot:
@@ -341,7 +345,14 @@ class Engine:
         if policy.generation == self._policy.generation:
             return
         description = convert.policy_to_c(policy)
-        _check(lib.mvt_engine_set_policy(self.handle, description.c, force))
+        result = lib.mvt_engine_set_policy(self.handle, description.c, force)
+        if result == ErrorCode.FULL:
+            raise Rejected(
+                ErrorCode.FULL,
+                f"the pool has grown beyond {self._settings.max_slots} addresses, draining ones "
+                f"included: restart with the new configuration",
+            )
+        _check(result, "policies")
         before, self._policy = self._policy, policy
         for mapping in before.endpoints:
             if mapping not in policy.endpoints:

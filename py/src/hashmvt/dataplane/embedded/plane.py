@@ -221,6 +221,10 @@ class EmbeddedDataplane:
         """Replace the dispatcher's rules."""
         await self._run(partial(self._engine.set_rules, rules))
 
+    async def buckets(self, hosts: Sequence[IPv4Address], *, realm: int = 0) -> tuple[int, ...]:
+        """Return the bucket of each host."""
+        return await self._run(partial(self._engine.buckets, tuple(hosts), realm))
+
     # ---- policies and static mappings ----
 
     async def set_policy(self, policy: PolicySet, *, force: bool = False) -> None:

@@ -222,13 +222,14 @@ class OperationReply(_message.Message):
     def __init__(self, operation: _Optional[str] = ..., step: _Optional[int] = ...) -> None: ...
 
 class StepsRequest(_message.Message):
-    __slots__ = ("host", "follow")
+    __slots__ = ("host", "first", "follow")
     HOST_FIELD_NUMBER: _ClassVar[int]
-    FROM_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
     FOLLOW_FIELD_NUMBER: _ClassVar[int]
     host: str
+    first: int
     follow: bool
-    def __init__(self, host: _Optional[str] = ..., follow: bool = ..., **kwargs) -> None: ...
+    def __init__(self, host: _Optional[str] = ..., first: _Optional[int] = ..., follow: bool = ...) -> None: ...
 
 class Step(_message.Message):
     __slots__ = ("number", "at", "text")

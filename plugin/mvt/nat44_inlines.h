@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The hit path: what is done for every packet of a batch. nat44.c includes it once; a host that
+ * compiles for several CPUs may include it once for each.
+ *
+ * Stages, a chunk of packets each, so that the memory accesses of several chunks are in flight
+ * while another one is computed:
+ *
+ *   scan     ask for the headers, count directions
+ *   parse    check the headers, hash, ask for the bucket (in2out) or the slab's place (out2in)
+ *   find     compare tags or read the place, ask for the entry
+ *   stray    for the few without a candidate: their entry may lie in the alternate bucket
+ *   rewrite  verify the entry and rewrite; whatever is no plain hit takes the slow path, in order
+ *
+ * What the stages hand on is little and never trusted: a candidate is looked up before earlier
+ * packets of the batch are handled, which may end that mapping and make another, so the last stage
+ * compares the whole endpoint.
+ */
+#ifndef MVT_NAT44_INLINES_H
+#define MVT_NAT44_INLINES_H
+
+#include "nat44_private.h"
+
+#if defined(__SSSE3__)
+#include <tmmintrin.h>
+#endif
+
+/* Packets of a chunk, and how many chunks each stage lags behind the first. More in flight at once
+ * is slower: the CPU has room for a dozen or two of missing lines, and drops or stalls on the rest.
+ * (docs/performance.md) */
+#define NAT44_CHUNK	 8u
+#define NAT44_AT_PARSE	 1u
+#define NAT44_AT_FIND	 3u
+#define NAT44_AT_STRAY	 4u
+#define NAT44_AT_REWRITE 6u
+#define NAT44_RING	 8u /* chunks on their way; power of two */
+
+_Static_assert (NAT44_AT_REWRITE < NAT44_RING, "a chunk keeps its place until the last stage");
+
+/* A packet between parse and rewrite. */
+typedef struct
+{
+	union
+	{
+		const mvt_bucket_t *bucket; /* in2out, until find */
+		mvt_entry_t *entry; /* candidate, not verified; line 0, which is never used: none */
+	};
+	uint64_t endpoint; /* word of the entry that the packet matches: nat44_endpoint */
+	uint32_t key;	   /* in2out: hash; out2in: block */
+	uint32_t kind;	   /* proto and state LIVE as in the entry; NAT44_SPECIAL: not plain */
+} nat44_slot_t;
+
+#define NAT44_SPECIAL 3u /* no entry has this protocol */
+
+/* One chunk on its way through the stages. */
+typedef struct
+{
+	nat44_slot_t slot[NAT44_CHUNK];
+	uint32_t stray; /* bit per packet without candidate whose bucket has entries elsewhere */
+	uint8_t n, n_out2in;
+} nat44_chunk_t;
+
+/* Pointers that every packet needs, on the stack so that no store through another pointer makes the
+ * compiler load them again. */
+typedef struct
+{
+	const mvt_index_t *index;
+	const mvt_policy_set_t *policy;
+	const mvt_directory_t *directory;
+	const mvt_pool_t *pool;
+	mvt_entry_t *lines;
+	mvt_hosts_t *hosts;
+	const uint32_t *timeouts;
+	uint32_t now;
+} nat44_batch_t;
+
+_Static_assert (offsetof (mvt_entry_t, in_port) == 4 && offsetof (mvt_entry_t, realm) == 6 &&
+			offsetof (mvt_entry_t, ext_addr) == 8 &&
+			offsetof (mvt_entry_t, ext_port) == 12 &&
+			offsetof (mvt_entry_t, proto) == 14 && offsetof (mvt_entry_t, state) == 15,
+		"an endpoint is one word of the entry, protocol and state are another's top");
+
+static inline uint64_t
+nat44_word (const void *field)
+{
+	uint64_t word;
+	__builtin_memcpy (&word, field, sizeof word);
+	return word;
+}
+
+static inline uint16_t
+nat44_half (const void *field)
+{
+	uint16_t half;
+	__builtin_memcpy (&half, field, sizeof half);
+	return half;
+}
+
+/* The endpoint of a plain packet that an entry is found by, as it lies there: realm 0 (inside), or
+ * protocol and state 0 (external). */
+static inline __attribute__ ((always_inline)) uint64_t
+nat44_endpoint (const uint8_t *p, unsigned dir)
+{
+#if defined(__SSSE3__)
+	/* bytes 8 to 23: source at 4, destination at 8, ports at 12 and 14 */
+	const __m128i bytes = _mm_loadu_si128 ((const __m128i *) (const void *) (p + 8));
+	const __m128i order = dir == MVT_IN2OUT
+				      ? _mm_set_epi32 (-1, -1, (int) 0xffff0c0d, 0x04050607)
+				      : _mm_set_epi32 (-1, -1, (int) 0xffff0e0f, 0x08090a0b);
+	return (uint64_t) _mm_cvtsi128_si64 (_mm_shuffle_epi8 (bytes, order));
+#else
+	return mvt_load32 (p + (dir == MVT_IN2OUT ? 12 : 16)) |
+	       (uint64_t) mvt_load16 (p + (dir == MVT_IN2OUT ? 20 : 22)) << 32;
+#endif
+}
+
+/* Not plain: any bucket or block may be read for it, but no entry matches it. */
+static inline void
+nat44_slot_special (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
+{
+	slot->bucket = dir == MVT_IN2OUT ? batch->index->buckets.bucket : NULL;
+	slot->endpoint = 0;
+	slot->key = 0;
+	slot->kind = NAT44_SPECIAL;
+}
+
+static inline __attribute__ ((always_inline)) void
+nat44_stage_parse (const nat44_batch_t *batch, const mvt_pkt_t *pkt, nat44_slot_t *slot,
+		   unsigned dir)
+{
+	mvt_plain_t plain;
+
+	if (mvt_unlikely (!mvt_packet_plain (pkt, &plain)))
+	{
+		nat44_slot_special (batch, slot, dir);
+		return;
+	}
+	uint64_t endpoint = nat44_endpoint (pkt->l3, dir);
+	slot->endpoint = endpoint;
+	slot->kind = plain.proto | MVT_ENTRY_LIVE << 8;
+	if (dir == MVT_IN2OUT)
+	{
+		uint32_t hash = mvt_index_hash_word (batch->index, endpoint, plain.proto);
+		slot->bucket = mvt_index_bucket (batch->index, hash);
+		slot->key = hash;
+		__builtin_prefetch (slot->bucket);
+		return;
+	}
+	uint32_t place = mvt_policy_slot_of (batch->policy, (uint32_t) endpoint, NULL);
+	if (mvt_unlikely (place == MVT_NONE))
+	{
+		nat44_slot_special (batch, slot, dir);
+		return;
+	}
+	slot->key = mvt_directory_block (batch->directory, place, (uint16_t) (endpoint >> 32));
+	mvt_pool_prefetch (batch->pool, slot->key);
+}
+
+/* Returns true for a stray. */
+static inline __attribute__ ((always_inline)) bool
+nat44_stage_find (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
+{
+	mvt_entry_t *entry;
+
+	if (dir == MVT_IN2OUT)
+	{
+		uint32_t line;
+		if (mvt_unlikely (!mvt_bucket_first (slot->bucket, slot->key, &line)))
+		{
+			bool elsewhere = slot->bucket->overflow[batch->index->buckets.live] != 0;
+			slot->bucket = elsewhere ? mvt_index_bucket (batch->index,
+								     mvt_buckets_other (slot->key))
+						 : NULL;
+			__builtin_prefetch (slot->bucket);
+			return true;
+		}
+		entry = &batch->lines[line];
+	}
+	else
+	{
+		entry = mvt_pool_place (batch->pool, slot->key, (uint8_t) (slot->kind & 3),
+					(uint16_t) (slot->endpoint >> 32));
+		if (mvt_unlikely (!entry))
+			entry = batch->lines;
+	}
+	slot->entry = entry;
+	__builtin_prefetch (entry, 1);
+	return false;
+}
+
+static inline void
+nat44_stage_stray (const nat44_batch_t *batch, nat44_slot_t *slot)
+{
+	uint32_t line;
+
+	/* both hashes have the tag */
+	if (slot->bucket && mvt_bucket_first (slot->bucket, slot->key, &line))
+	{
+		slot->entry = &batch->lines[line];
+		__builtin_prefetch (slot->entry, 1);
+		return;
+	}
+	/* it will need a mapping: have the host's record come */
+	slot->entry = batch->lines;
+	uint32_t host = mvt_hosts_find (batch->hosts, (uint32_t) slot->endpoint, 0);
+	if (host != MVT_NONE)
+		__builtin_prefetch (mvt_hosts_at (batch->hosts, host));
+}
+
+/* The entry is this endpoint's live mapping, and nothing about sessions or filtering has to be
+ * asked: endpoint-independent and untracked, or the inline TCP session in mid-life. */
+static inline __attribute__ ((always_inline)) bool
+nat44_plain_hit (const nat44_batch_t *batch, const mvt_entry_t *e, const nat44_slot_t *slot,
+		 const uint8_t *p, unsigned dir)
+{
+	if (dir == MVT_IN2OUT)
+	{
+		if (mvt_unlikely (nat44_word (&e->in_addr) != slot->endpoint))
+			return false;
+		if (mvt_unlikely ((nat44_half (&e->proto) ^ slot->kind) &
+				  (MVT_ENTRY_LIVE << 8 | 0xff)))
+			return false;
+		if (mvt_unlikely (mvt_policy_special (batch->policy, mvt_load32 (p + 16))))
+			return false;
+	}
+	else if (mvt_unlikely (
+			 ((nat44_word (&e->ext_addr) ^ slot->endpoint ^ (uint64_t) slot->kind << 48)
+			  << 7) != 0)) /* of the state only LIVE counts */
+		return false;
+	if ((uint8_t) slot->kind != MVT_PROTO_TCP)
+		return mvt_likely (e->filter == MVT_FILTER_EI);
+	return mvt_likely (e->rem_addr == mvt_load32 (p + (dir == MVT_IN2OUT ? 16 : 12)) &&
+			   e->rem_port == mvt_load16 (p + (dir == MVT_IN2OUT ? 22 : 20)) &&
+			   mvt_tcp_quiet (e->tcp_state, p[33]));
+}
+
+static inline __attribute__ ((always_inline)) bool
+nat44_stage_rewrite (const nat44_batch_t *batch, mvt_pkt_t *pkt, const nat44_slot_t *slot,
+		     unsigned dir)
+{
+	mvt_entry_t *e = slot->entry;
+	uint8_t *p = pkt->l3;
+
+	if (mvt_unlikely (!nat44_plain_hit (batch, e, slot, p, dir)))
+		return false;
+	if (e->last != batch->now)
+	{
+		if (mvt_unlikely (
+			    nat44_idle_too_long (batch->now, e->last, batch->timeouts[e->tclass])))
+			return false;
+		e->last = batch->now;
+	}
+	e->packets[dir]++;
+	pkt->verdict = MVT_VERDICT_TRANSLATED;
+	mvt_rewrite_plain (p, (uint8_t) slot->kind, dir,
+			   dir == MVT_IN2OUT ? e->ext_addr : e->in_addr,
+			   dir == MVT_IN2OUT ? e->ext_port : e->in_port, e->delta_ip, e->delta_l4);
+	return true;
+}
+
+/* Everything that is no plain hit; nat44.c. */
+void nat44_special (mvt_nat44_t *nat, mvt_pkt_t *pkt, uint32_t now);
+
+/* ---- stages over a chunk: of one direction, or of both ---- */
+
+#define NAT44_MIXED 2u
+
+static inline __attribute__ ((always_inline)) void
+nat44_chunk_scan (nat44_chunk_t *c, const mvt_pkt_t *pkts, uint32_t left, uint32_t *handed_in)
+{
+	uint32_t n = left < NAT44_CHUNK ? left : NAT44_CHUNK, out2in = 0, hops = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+	{
+		__builtin_prefetch (pkts[i].l3, 1);
+		out2in += pkts[i].dir;
+		hops |= pkts[i].hops;
+	}
+	if (mvt_unlikely (hops))
+		for (uint32_t i = 0; i < n; i++)
+			*handed_in += pkts[i].hops != 0;
+	c->n = (uint8_t) n;
+	c->n_out2in = (uint8_t) out2in;
+}
+
+static inline __attribute__ ((always_inline)) void
+nat44_chunk_parse (const nat44_batch_t *batch, nat44_chunk_t *c, const mvt_pkt_t *pkts,
+		   unsigned dir)
+{
+	for (uint32_t i = 0; i < c->n; i++)
+		if ((dir == NAT44_MIXED ? pkts[i].dir : dir) == MVT_IN2OUT)
+			nat44_stage_parse (batch, &pkts[i], &c->slot[i], MVT_IN2OUT);
+		else
+			nat44_stage_parse (batch, &pkts[i], &c->slot[i], MVT_OUT2IN);
+}
+
+static inline __attribute__ ((always_inline)) void
+nat44_chunk_find (const nat44_batch_t *batch, nat44_chunk_t *c, const mvt_pkt_t *pkts, unsigned dir)
+{
+	uint32_t stray = 0;
+
+	for (uint32_t i = 0; i < c->n; i++)
+		if ((dir == NAT44_MIXED ? pkts[i].dir : dir) == MVT_IN2OUT)
+			stray |= (uint32_t) nat44_stage_find (batch, &c->slot[i], MVT_IN2OUT) << i;
+		else
+			nat44_stage_find (batch, &c->slot[i], MVT_OUT2IN);
+	c->stray = stray;
+}
+
+/* Returns how many were no plain hits, by direction: out2in << 16 | in2out. */
+static inline __attribute__ ((always_inline)) uint32_t
+nat44_chunk_rewrite (mvt_nat44_t *nat, const nat44_batch_t *batch, nat44_chunk_t *c,
+		     mvt_pkt_t *pkts, unsigned dir)
+{
+	uint32_t special = 0;
+
+	for (uint32_t i = 0; i < c->n; i++)
+	{
+		/* a hairpin turns pkt->dir, so it is asked before */
+		unsigned d = dir == NAT44_MIXED ? pkts[i].dir : dir;
+		bool hit = d == MVT_IN2OUT
+				   ? nat44_stage_rewrite (batch, &pkts[i], &c->slot[i], MVT_IN2OUT)
+				   : nat44_stage_rewrite (batch, &pkts[i], &c->slot[i], MVT_OUT2IN);
+		if (mvt_likely (hit))
+			continue;
+		special += d == MVT_IN2OUT ? 1 : 1u << 16;
+		nat44_special (nat, &pkts[i], batch->now);
+	}
+	return special;
+}
+
+#define NAT44_BY_DIRECTION(chunk, call)                   \
+	do                                                \
+	{                                                 \
+		if ((chunk)->n_out2in == 0)               \
+		{                                         \
+			const unsigned dir = MVT_IN2OUT;  \
+			call;                             \
+		}                                         \
+		else if ((chunk)->n_out2in == (chunk)->n) \
+		{                                         \
+			const unsigned dir = MVT_OUT2IN;  \
+			call;                             \
+		}                                         \
+		else                                      \
+		{                                         \
+			const unsigned dir = NAT44_MIXED; \
+			call;                             \
+		}                                         \
+	} while (0)
+
+static inline __attribute__ ((always_inline)) void
+nat44_process_inline (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now)
+{
+	const nat44_batch_t batch = {
+		.index = nat->index,
+		.policy = nat->policy,
+		.directory = nat->shared->directory,
+		.pool = nat->pool,
+		.lines = mvt_pool_line (nat->pool, 0),
+		.hosts = nat->hosts,
+		.timeouts = nat->timeouts,
+		.now = now,
+	};
+	nat44_chunk_t ring[NAT44_RING];
+	uint32_t special = 0, out2in = 0, handed_in = 0;
+	uint32_t chunks = (n + NAT44_CHUNK - 1) / NAT44_CHUNK;
+
+	for (uint32_t step = 0; step < chunks + NAT44_AT_REWRITE; step++)
+	{
+		nat44_chunk_t *c;
+		mvt_pkt_t *at;
+		uint32_t k = step;
+
+		if (k < chunks)
+		{
+			c = &ring[k % NAT44_RING];
+			nat44_chunk_scan (c, pkts + k * NAT44_CHUNK, n - k * NAT44_CHUNK,
+					  &handed_in);
+			out2in += c->n_out2in;
+		}
+		/* before the first and after the last chunk of a stage, k is out of range */
+		k = step - NAT44_AT_PARSE;
+		if (k < chunks)
+		{
+			c = &ring[k % NAT44_RING];
+			at = pkts + k * NAT44_CHUNK;
+			NAT44_BY_DIRECTION (c, nat44_chunk_parse (&batch, c, at, dir));
+		}
+		k = step - NAT44_AT_FIND;
+		if (k < chunks)
+		{
+			c = &ring[k % NAT44_RING];
+			at = pkts + k * NAT44_CHUNK;
+			NAT44_BY_DIRECTION (c, nat44_chunk_find (&batch, c, at, dir));
+		}
+		k = step - NAT44_AT_STRAY;
+		if (k < chunks)
+		{
+			c = &ring[k % NAT44_RING];
+			for (uint32_t s = c->stray; mvt_unlikely (s); s &= s - 1)
+				nat44_stage_stray (&batch, &c->slot[__builtin_ctz (s)]);
+		}
+		k = step - NAT44_AT_REWRITE;
+		if (k < chunks)
+		{
+			c = &ring[k % NAT44_RING];
+			at = pkts + k * NAT44_CHUNK;
+			NAT44_BY_DIRECTION (c, special +=
+					       nat44_chunk_rewrite (nat, &batch, c, at, dir));
+		}
+	}
+	nat44_add (&nat->counters.received_in2out, n - out2in);
+	nat44_add (&nat->counters.received_out2in, out2in);
+	nat44_add (&nat->counters.handed_in, handed_in);
+	nat44_add (&nat->counters.translated_in2out, n - out2in - (special & 0xffff));
+	nat44_add (&nat->counters.translated_out2in, out2in - (special >> 16));
+}
+
+#endif /* MVT_NAT44_INLINES_H */

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: ASYNC110, ASYNC221, ASYNC240 - tests wait for what will be, and files are small
+"""Agent and coordinator over real sockets, in one process, in front of a memory dataplane."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from hashmvt.config import load, plan_policy
+from hashmvt.control import agent as agents
+from hashmvt.control import coordinator as coordinators
+from hashmvt.control import daemon, keyfile
+from hashmvt.control.agent import Agent
+from hashmvt.control.cli import CoordinatorClient, command
+from hashmvt.control.coordinator import Coordinator
+from hashmvt.dataplane.memory import MemoryDataplane
+from hashmvt.dataplane.remote import RemoteDataplane
+from hashmvt.dataplane.rpc import dataplane_pb2 as pb
+from hashmvt.dataplane.rpc import methods
+from hashmvt.errors import ConfigError, Rejected, Unavailable
+from hashmvt.model import InstanceSnapshot, InstanceState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+CONFIG = """
+nat44:
+  inside: [10.0.0.0/24]
+  pool: [198.51.100.0/31]
+  timeouts: {{udp: 300}}
+dataplane:
+  instances: {{initial: 1, max: 3}}
+agent: {{control: agent.sock}}
+coordinator: {{listen: "127.0.0.1:{port}", control: coord.sock, heartbeat: 0.1,
+               failure: {{period: 1.0, periods: 2}}}}
+log: {{events: "off"}}
+"""
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    found = tmp_path / "hashmvt.yaml"
+    found.write_text(CONFIG.format(port=free_port()))
+    keyfile.create_key(tmp_path / "heartbeat.key")
+    return found
+
+
+@asynccontextmanager
+async def running(path: Path, *, coordinate: bool) -> AsyncIterator[Coordinator | Agent]:
+    """An agent, and where asked for a coordinator; stopped in the other order."""
+    config = load(path)
+    plane = MemoryDataplane(plan_policy(config.nat44, generation=1), most=3)
+    stop, reload = asyncio.Event(), asyncio.Event()
+    agent = Agent(config, plane)
+    serving = asyncio.create_task(agent.serve(stop, reload))
+    await until(lambda: daemon.answers(config.agent.control))
+    try:
+        if not coordinate:
+            yield agent
+        else:
+            key = keyfile.load_key(config.coordinator.key_file)
+            coordinator = Coordinator(config, key)
+            halt = asyncio.Event()
+            coordinating = asyncio.create_task(coordinator.serve(halt, asyncio.Event()))
+            await until(lambda: daemon.answers(config.coordinator.control))
+            try:
+                yield coordinator
+            finally:
+                halt.set()
+                await coordinating
+    finally:
+        stop.set()
+        await serving
+        await plane.aclose()
+
+
+async def until(ready: object, timeout_s: float = 10.0) -> None:
+    """Wait for something that will be."""
+    async with asyncio.timeout(timeout_s):
+        while not ready():  # type: ignore[operator]
+            await asyncio.sleep(0.01)
+
+
+async def test_heartbeats_arrive_and_noise_is_counted(path: Path) -> None:
+    async with running(path, coordinate=True) as coordinator:
+        assert isinstance(coordinator, Coordinator)
+        await until(lambda: coordinator.receiver.accepted > 2)
+        host, _, port = coordinator.config.coordinator.listen.rpartition(":")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"x" * 200, (host, int(port)))
+        await until(lambda: sum(coordinator.receiver.refused.values()) == 1)
+        (member,) = coordinator.members.values()
+        assert member.heard_at is not None
+
+
+async def test_scale_out_and_in_by_command(path: Path) -> None:
+    async with running(path, coordinate=True) as coordinator:
+        assert isinstance(coordinator, Coordinator)
+        client = CoordinatorClient(coordinator.config.coordinator.control)
+        begun = await client.call(methods.SCALE_OUT, pb.ScaleOutRequest())
+        texts = []
+        follow = pb.StepsRequest(follow=True, first=begun.step)
+        async for step in client.steps(follow):
+            texts.append(step.text)
+            if step.text == f"{begun.operation}: done":
+                break
+        assert [t for t in texts if t.startswith("(iv)")]
+        own = await RemoteDataplane.connect(coordinator.config.coordinator.control)
+        states = [one.state for one in (await own.snapshot()).instances]
+        assert states == [InstanceState.ACTIVE, InstanceState.ACTIVE, InstanceState.SPARE]
+        assert (await own.home()).version == (await own.rules()).version
+        await own.aclose()
+        with pytest.raises(Rejected, match="no spare one"):
+            await client.call(methods.SCALE_OUT, pb.ScaleOutRequest(target=1))
+        with pytest.raises(Rejected, match="no host is called"):
+            await client.call(methods.SCALE_IN, pb.ScaleInRequest(host="other", instance=1))
+        await client.call(methods.SCALE_IN, pb.ScaleInRequest(instance=1))
+        (member,) = coordinator.members.values()
+        await until(lambda: member.controller.operation is None)
+        status = await client.call(methods.STATUS, pb.Empty())
+        assert [one.state for one in status.hosts[0].instances][1] == InstanceState.SPARE
+        await client.aclose()
+
+
+async def test_the_commands_show_it(path: Path) -> None:
+    async with running(path, coordinate=True) as coordinator:
+        assert isinstance(coordinator, Coordinator)
+        await until(lambda: coordinator.receiver.accepted)
+        runner = CliRunner()
+
+        async def run(*words: str) -> str:
+            arguments = ["-c", str(path), *words]
+            result = await asyncio.to_thread(runner.invoke, command, arguments)
+            assert result.exception is None, result.output
+            return result.output
+
+        assert "instance  1  spare" in await run("status")
+        assert '"heartbeats"' in await run("status", "--json")
+        assert ": done" in await run("out")
+        assert "(iii)" in await run("steps")
+
+
+async def test_reload_changes_what_may_change(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with running(path, coordinate=False) as agent:
+        assert isinstance(agent, Agent)
+        await agent.reload()
+        assert "nothing has changed" in caplog.text
+        path.write_text(path.read_text().replace("udp: 300", "udp: 200"))
+        await agent.reload()
+        assert "nat44.timeouts.udp: 300 -> 200" in caplog.text
+        remote = await RemoteDataplane.connect(agent.config.agent.control)
+        assert (await remote.policy()).policies[0].timeouts.udp == 200
+        await remote.aclose()
+
+
+async def test_reload_refuses_what_needs_a_restart(path: Path) -> None:
+    async with running(path, coordinate=False) as agent:
+        assert isinstance(agent, Agent)
+        before = path.read_text()
+        path.write_text(before.replace("udp: 300", "udp: 200").replace("max: 3", "max: 4"))
+        with pytest.raises(daemon.StartError, match=r"dataplane\.instances\.max cannot change"):
+            await agent.reload()
+        assert agent.config.nat44.default.timeouts.udp == 300
+        path.write_text("nonsense")
+        with pytest.raises(ConfigError):
+            await agent.reload()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")
+async def test_an_agent_on_another_host(path: Path) -> None:
+    made = ("req", "-x509", "-newkey", "rsa:2048", "-noenc", "-subj", "/CN=all")
+    command = ["openssl", *made, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem"]
+    subprocess.run([*command, "-out", "cert.pem"], cwd=path.parent, check=True, capture_output=True)
+    tls = "tls: {certificate: cert.pem, key: key.pem, authority: cert.pem}"
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        there = f"127.0.0.1:{sock.getsockname()[1]}"
+    text = path.read_text()
+    text = text.replace("agent.sock}", f'agent.sock, name: far, listen: "{there}", {tls}}}')
+    text = text.replace("heartbeat: 0.1,", f'heartbeat: 0.1, agents: ["{there}"], {tls},')
+    path.write_text(text)
+    async with running(path, coordinate=True) as coordinator:
+        assert isinstance(coordinator, Coordinator)
+        (member,) = coordinator.members.values()
+        assert member.address == there
+        await until(lambda: member.controller.observed is not None)
+        await member.controller.begin_scale_out()
+        await until(lambda: member.controller.operation is None)
+        assert member.controller.steps[-1].text.endswith("done")
+
+
+async def test_the_socket_is_closed_to_others_and_goes_with_the_agent(path: Path) -> None:
+    control = path.parent / "agent.sock"
+    async with running(path, coordinate=False):
+        assert stat.S_IMODE(control.stat().st_mode) == 0o660
+        with pytest.raises(daemon.StartError, match="runs already"):
+            daemon.clear_socket(control, "an agent")
+    assert not control.exists()
+
+
+def test_a_dead_socket_is_cleared_and_a_file_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "agent.sock"
+    daemon.clear_socket(path, "an agent")
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    daemon.clear_socket(path, "an agent")
+    assert not path.exists()
+    path.write_text("precious")
+    with pytest.raises(daemon.StartError, match="is no socket"):
+        daemon.clear_socket(path, "an agent")
+    assert path.read_text() == "precious"
+
+
+async def test_no_coordinator_is_one_sentence(tmp_path: Path) -> None:
+    client = CoordinatorClient(tmp_path / "none")
+    with pytest.raises(Unavailable, match="start one with hashmvt-coord"):
+        await client.call(methods.STATUS, pb.Empty())
+    await client.aclose()
+
+
+@pytest.mark.parametrize("module", ["agent", "coordinator"])
+def test_a_wrong_configuration_is_exit_2_and_starts_nothing(module: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("nat44: {inside: [10.0.0.0/8], pool: [], colour: blue}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", f"hashmvt.control.{module}", "-c", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 2
+    assert "bad.yaml:1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == [path]
+
+
+async def test_an_agent_that_cannot_start_is_named(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(daemon.StartError, match="ended with exit code 1"):
+        await coordinators.own_agent(load(path))
+
+
+def test_readiness_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        daemon.notify("READY=1")
+        assert manager.recv(100) == b"READY=1"
+
+
+def test_load_is_busy_over_all_cycles() -> None:
+    before = InstanceSnapshot(0, InstanceState.ACTIVE, cycles_busy=100, cycles_total=1000)
+    now = replace(before, cycles_busy=400, cycles_total=2000)
+    assert agents.load_between(before, now) == pytest.approx(0.3)
+    assert agents.load_between(None, now) == 0
+    assert agents.load_between(now, now) == 0
