@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
 from typing import Any
 
 import pytest
 from conftest import ALL, HOSTS, POOL, SERVER, Nat
-from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet import IP, TCP, UDP, fragment
 from vpp import wait_until
 
 # VPP's vnet/error.h
@@ -457,3 +459,50 @@ def test_older_versions_are_stale(nat: Nat) -> None:
     change = nat.api.hashmvt_change_begin(kind=0, version=9).change
     assert nat.api.hashmvt_change_end(change=change, commit=True).retval == RETVALS["INVALID_VALUE"]
     assert nat.api.hashmvt_get().home_version == 5
+
+
+def _buffers_in_use(nat: Nat) -> int:
+    words = nat.vpp.cli("show buffers").splitlines()[-1].split()
+    return int(words[-1])
+
+
+def test_buffers_come_back(nat: Nat) -> None:
+    """Fragments that wait when the NAT is disabled give their buffers back."""
+    nat.vpp.cli("show buffers")
+    before = _buffers_in_use(nat)
+    whole = IP(src=HOSTS[0], dst=SERVER, id=9) / UDP(sport=1000, dport=53) / bytes(1000)
+    for n in range(5):
+        whole.id = 100 + n
+        assert nat.outward(*fragment(whole, 64)[1:]) == []
+    assert _buffers_in_use(nat) >= before + 5 * 15
+    nat.vpp.do("hashmvt disable")
+    assert _buffers_in_use(nat) <= before
+
+
+def test_control_under_traffic_loses_nothing(nat: Nat) -> None:
+    """Blocks move and snapshots are replaced while packets flow, and every packet arrives."""
+    packets = [udp(h, 4000 + n) for n in range(4) for h in HOSTS]
+    frames = [nat.vpp.frame("pg0", p) for p in packets]
+    stop = threading.Event()
+
+    def churn() -> None:
+        for n in itertools.count():
+            if stop.is_set():
+                return
+            nat.api.hashmvt_exempt_add_del(is_add=True, prefix=f"192.0.2.{n % 250}/32")
+            nat.api.hashmvt_exempt_add_del(is_add=False, prefix=f"192.0.2.{n % 250}/32")
+            if nat.instances > 1:
+                nat.api.hashmvt_shard(
+                    from_instance=n % 2, to_instance=1 - n % 2, percent=20, generation=0
+                )
+
+    changes = threading.Thread(target=churn)
+    changes.start()
+    try:
+        for _ in range(6):
+            out = nat.vpp.send({"pg0": frames}, expect=len(frames))
+            assert sum(IP in f for f in out["pg1"]) == len(frames)
+    finally:
+        stop.set()
+        changes.join()
+    assert sum(nat.counters("dropped", r) != [0] * nat.instances for r in range(32)) == 0
