@@ -199,7 +199,7 @@ static void
 vl_api_hashmvt_enable_t_handler (vl_api_hashmvt_enable_t *mp)
 {
 	vl_api_hashmvt_enable_reply_t *rmp;
-	hashmvt_settings_t s = hashmvt_main.settings;
+	hashmvt_settings_t s = hashmvt_main.defaults;
 	int rv = 0;
 
 #define TAKE(field)    \

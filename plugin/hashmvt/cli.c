@@ -66,7 +66,7 @@ at_end (unformat_input_t *input)
 static clib_error_t *
 enable_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-	hashmvt_settings_t settings = hashmvt_main.settings;
+	hashmvt_settings_t settings = hashmvt_main.defaults;
 	clib_error_t *error = 0;
 	int rv;
 

@@ -103,7 +103,8 @@ typedef struct
 	u32 first_thread; /* of instance 0 */
 	u32 frame_queue;  /* ~0: not made yet */
 
-	hashmvt_settings_t settings;
+	hashmvt_settings_t defaults; /* of startup.conf */
+	hashmvt_settings_t settings; /* in force */
 	hashmvt_model_t model;
 	u64 engine_generation; /* of the policies, as the engine counts: also when an address came
 				*/

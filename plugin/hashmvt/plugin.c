@@ -16,7 +16,7 @@ hashmvt_init (vlib_main_t *vm)
 
 	hm->frame_queue = ~0;
 	hm->log_class = vlib_log_register_class ("hashmvt", 0);
-	hashmvt_settings_default (&hm->settings);
+	hashmvt_settings_default (&hm->defaults);
 	vec_validate_aligned (hm->threads, vlib_get_thread_main ()->n_vlib_mains,
 			      CLIB_CACHE_LINE_BYTES);
 	hashmvt_fib_init ();
@@ -82,10 +82,10 @@ hashmvt_config (vlib_main_t *vm, unformat_input_t *input)
 	hashmvt_main_t *hm = &hashmvt_main;
 	u8 *word;
 
-	hashmvt_settings_default (&hm->settings);
+	hashmvt_settings_default (&hm->defaults);
 	while (!hashmvt_at_end (input))
 	{
-		if (unformat_user (input, unformat_hashmvt_settings, &hm->settings))
+		if (unformat_user (input, unformat_hashmvt_settings, &hm->defaults))
 			continue;
 		if (unformat (input, "%s", &word))
 			return clib_error_return (0, "hashmvt: unknown or incomplete setting `%v'",

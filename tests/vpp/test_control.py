@@ -254,6 +254,14 @@ def test_statistics_segment(nat: Nat) -> None:
 # ---- refusals ----
 
 
+def test_sizes_are_those_of_this_enable(disabled: Nat) -> None:
+    """What one enable asked for is not what the next one gets."""
+    disabled.vpp.do("hashmvt enable block-size 128 max-mappings 777", "hashmvt disable")
+    disabled.vpp.do("hashmvt enable")
+    assert disabled.api.hashmvt_get().block_size == 64
+    assert disabled.api.hashmvt_get().max_mappings == 1 << 20
+
+
 def test_enable_disable_many_times(disabled: Nat) -> None:
     """Memory and buffers come back."""
     for _ in range(5):
@@ -474,7 +482,7 @@ def test_buffers_come_back(nat: Nat) -> None:
     for n in range(5):
         whole.id = 100 + n
         assert nat.outward(*fragment(whole, 64)[1:]) == []
-    assert _buffers_in_use(nat) >= before + 5 * 15
+    assert _buffers_in_use(nat) > before
     nat.vpp.do("hashmvt disable")
     assert _buffers_in_use(nat) <= before
 
