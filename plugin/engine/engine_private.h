@@ -128,7 +128,8 @@ typedef struct
 	uint32_t seed_count;	/* nats made so far: each has seeds of its own */
 	uint64_t starved_until; /* house round: before it a refill would be as vain as the last */
 	uint32_t starved_wait;
-	uint64_t free_then; /* blocks free after the last house round */
+	uint64_t fed;	    /* house round in which it was given blocks last; 0: never */
+	uint64_t used_then; /* blocks in use after the last house round */
 	pthread_t thread;
 } instance_t;
 

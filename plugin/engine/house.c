@@ -12,6 +12,7 @@
 #define STARVED_WAIT_MAX 64u /* rounds between two vain refills of an exhausted address */
 #define STARVED_MIN	 4u  /* blocks of it that are asked for at once, at least */
 #define PACE_ROUNDS	 8u  /* rounds that free blocks should last */
+#define FED_ROUNDS	 64u /* rounds that blocks are left to whom they were given */
 
 typedef struct
 {
@@ -19,9 +20,15 @@ typedef struct
 	uint32_t n_active;
 	uint64_t blocks; /* of all instances */
 	uint64_t free[MVT_HOME_INSTANCES];
-	uint64_t pace[MVT_HOME_INSTANCES]; /* free blocks that went into use since the last round */
+	uint64_t pace[MVT_HOME_INSTANCES]; /* more blocks in use than at the last round */
 	uint64_t low;			   /* an instance with less is refilled */
 } view_t;
+
+static uint64_t
+blocks_used (mvt_engine_t *engine, uint32_t id)
+{
+	return GAUGE (engine, id, blocks_open) + GAUGE (engine, id, blocks_closed);
+}
 
 static void
 look (mvt_engine_t *engine, view_t *v)
@@ -31,9 +38,9 @@ look (mvt_engine_t *engine, view_t *v)
 	for (uint32_t i = 0; i < engine->n; i++)
 	{
 		v->free[i] = GAUGE (engine, i, blocks_free);
-		v->pace[i] = engine->instance[i].free_then > v->free[i]
-				     ? engine->instance[i].free_then - v->free[i]
-				     : 0;
+		/* not by what is free: that also falls when blocks are given away */
+		uint64_t used = blocks_used (engine, i), then = engine->instance[i].used_then;
+		v->pace[i] = used > then ? used - then : 0;
 		v->blocks += GAUGE (engine, i, blocks);
 	}
 	v->low = v->n_active ? v->blocks / v->n_active * engine->config.low_water_percent / 100 : 0;
@@ -60,6 +67,8 @@ move (mvt_engine_t *engine, view_t *v, uint32_t from, uint32_t to, uint32_t slot
 
 	v->free[from] -= moved < v->free[from] ? moved : v->free[from];
 	v->free[to] += moved;
+	if (moved)
+		engine->instance[to].fed = engine->house_rounds;
 	return moved;
 }
 
@@ -109,13 +118,22 @@ refill_starved (mvt_engine_t *engine, view_t *v, uint32_t to)
 	}
 }
 
+/* Was it given blocks a moment ago? Then it needs them, though it may not have used them yet. */
+static bool
+just_fed (const mvt_engine_t *engine, uint32_t id)
+{
+	const instance_t *instance = &engine->instance[id];
+	return instance->fed && engine->house_rounds - instance->fed < FED_ROUNDS;
+}
+
 /* Below the mark, which is as much as a few rounds take at the present pace: meet in the middle
  * with the richest, so that the next refill is far off. Where that is less than what is needed,
  * whoever does not use its blocks now gives more, down to the last: ports are worth nothing where
- * no flow comes. */
+ * no flow comes. An instance that makes no mappings takes nobody's last block. */
 static void
 refill_low (mvt_engine_t *engine, view_t *v, uint32_t to)
 {
+	bool hungry = v->pace[to] != 0;
 	uint64_t need = v->pace[to] * PACE_ROUNDS > v->low ? v->pace[to] * PACE_ROUNDS : v->low;
 
 	for (uint32_t turn = 0; turn < engine->n && v->free[to] < need; turn++)
@@ -127,12 +145,13 @@ refill_low (mvt_engine_t *engine, view_t *v, uint32_t to)
 			return;
 		if (v->free[from] > v->free[to])
 			n = (v->free[from] - v->free[to]) / 2;
-		if (v->pace[from] == 0 && n < need - v->free[to])
-			n = need - v->free[to];
-		if (n == 0 && v->free[to] == 0)
-			n = 1;
-		if (n > v->free[from])
-			n = v->free[from];
+		if (hungry && v->pace[from] == 0 && !just_fed (engine, from))
+		{
+			if (n < need - v->free[to])
+				n = need - v->free[to];
+			if (n > v->free[from])
+				n = v->free[from];
+		}
 		if (n == 0 || move (engine, v, from, to, MVT_NONE, n) == 0)
 			return;
 	}
@@ -206,7 +225,7 @@ house_round (mvt_engine_t *engine)
 	rest_round (engine);
 	publish_forget (engine);
 	for (uint32_t i = 0; i < engine->n; i++)
-		engine->instance[i].free_then = GAUGE (engine, i, blocks_free);
+		engine->instance[i].used_then = blocks_used (engine, i);
 }
 
 void *

@@ -47,7 +47,7 @@ static void
 mark_busy (mvt_engine_t *engine, mvt_nat44_t *old, uint8_t *busy)
 {
 	const mvt_policy_set_t *policy = atomic_load (&engine->shared.policy);
-	mvt_block_info_t info[LIST_MAX];
+	mvt_block_info_t info[LIST_MAX] = { 0 };
 	mvt_job_t job = { .op = MVT_JOB_LIST_BLOCKS, .max = LIST_MAX, .out.block_infos = info };
 
 	do

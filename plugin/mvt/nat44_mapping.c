@@ -258,6 +258,25 @@ nat44_admit (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, unsig
 	return admit_datagram (nat, e, rem_addr, rem_port, dir, now, drop);
 }
 
+bool
+nat44_filter_allows (mvt_nat44_t *nat, const mvt_entry_t *e, const mvt_parsed_t *parsed,
+		     uint32_t now)
+{
+	bool by_address = e->proto == MVT_PROTO_ICMP ||
+			  (e->proto == MVT_PROTO_UDP && e->filter == MVT_FILTER_AD);
+	uint16_t rem_port = by_address ? 0 : parsed->sport;
+
+	if (e->state == MVT_ENTRY_STATIC || e->filter == MVT_FILTER_EI ||
+	    (e->rem_addr == parsed->src && e->rem_port == rem_port))
+		return true;
+	const mvt_session_t *s = mvt_sessions_find (nat->sessions, mvt_pool_line_of (nat->pool, e),
+						    parsed->src, rem_port);
+	if (s && !session_expired (nat, s, now))
+		return true;
+	return e->proto == MVT_PROTO_TCP && e->filter == MVT_FILTER_AD &&
+	       address_permitted (nat, e, parsed->src, now);
+}
+
 /* ---- finding ---- */
 
 static mvt_entry_t *

@@ -146,6 +146,10 @@ bool nat44_revive (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t now);
  * True: let it through. False with *drop. */
 bool nat44_admit (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, unsigned dir,
 		  uint32_t now, mvt_drop_t *drop);
+/* Would the filter let a later fragment in? It has no flags and may be anything of its datagram, so
+ * it neither makes, refreshes nor changes a session. */
+bool nat44_filter_allows (mvt_nat44_t *nat, const mvt_entry_t *e, const mvt_parsed_t *parsed,
+			  uint32_t now);
 /* A static mapping's entry, placed and indexed. */
 mvt_err_t nat44_create_static (mvt_nat44_t *nat, const mvt_endpoint_t *in,
 			       const mvt_endpoint_t *ext, uint32_t now);

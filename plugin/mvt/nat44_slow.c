@@ -163,7 +163,7 @@ endpoint_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_
 		if (parsed->has_l4 && may_create (parsed, &drop))
 			e = nat44_create (nat, parsed, policy, ext_addr, now, &drop);
 	}
-	else if (!nat44_admit (nat, e, parsed, MVT_IN2OUT, now, &drop))
+	else if (parsed->has_l4 && !nat44_admit (nat, e, parsed, MVT_IN2OUT, now, &drop))
 		e = NULL;
 	if (!e)
 	{
@@ -375,8 +375,13 @@ endpoint_out2in (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_
 		return;
 	}
 	mvt_entry_t *e = nat44_find_outside (nat, block, port, parsed->proto, now);
-	if (e && !nat44_admit (nat, e, parsed, MVT_OUT2IN, now, &drop))
+	if (e && parsed->has_l4 && !nat44_admit (nat, e, parsed, MVT_OUT2IN, now, &drop))
 		e = NULL;
+	else if (e && !parsed->has_l4 && !nat44_filter_allows (nat, e, parsed, now))
+	{
+		drop = MVT_DROP_FILTERED;
+		e = NULL;
+	}
 	if (!e)
 	{
 		nat44_drop (nat, pkt, drop);
