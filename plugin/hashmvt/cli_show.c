@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * hashmvt show, and show hashmvt, which says the same.
+ */
+#include "cli.h"
+
+#define PAGE  128
+#define LIMIT 50
+
+static const char *const state_names[] = { "spare", "active", "draining" };
+static const char *const filter_names[] = { "endpoint-independent", "address-dependent",
+					    "address-and-port-dependent" };
+
+enum
+{
+#define _(name, text) COUNTER_##name,
+	foreach_mvt_counter foreach_mvt_gauge
+#undef _
+};
+
+/* ---- instances ---- */
+
+static u64
+sum (const uint64_t *v, u32 n)
+{
+	u64 all = 0;
+	for (u32 i = 0; i < n; i++)
+		all += v[i];
+	return all;
+}
+
+static void
+show_instances (vlib_main_t *vm, int verbose)
+{
+	static const char *const names[] = {
+#define _(name, text) #name,
+		foreach_mvt_counter foreach_mvt_gauge
+#undef _
+	};
+	hashmvt_main_t *hm = &hashmvt_main;
+	mvt_instance_snapshot_t all[MVT_HOME_INSTANCES], *s;
+
+	hashmvt_snapshot (all, hm->n_instances);
+	vlib_cli_output (vm, "%-4s%-10s%-8s%7s%12s%8s%8s%8s%14s%14s%12s%10s", "id", "state",
+			 "thread", "load", "mappings", "free", "open", "closed", "in2out", "out2in",
+			 "dropped", "handed");
+	for (s = all; s < all + hm->n_instances; s++)
+	{
+		vlib_cli_output (
+			vm, "%-4u%-10s%-8u%6.1f%%%12lu%8lu%8lu%8lu%14lu%14lu%12lu%10lu", s->id,
+			state_names[s->state < 3 ? s->state : 0], hm->first_thread + s->id,
+			s->cycles_total ? 100.0 * s->cycles_busy / s->cycles_total : 0.0,
+			s->counters[COUNTER_mappings], s->counters[COUNTER_blocks_free],
+			s->counters[COUNTER_blocks_open], s->counters[COUNTER_blocks_closed],
+			s->counters[COUNTER_received_in2out], s->counters[COUNTER_received_out2in],
+			sum (s->dropped, MVT_DROP_N), s->counters[COUNTER_handed_over]);
+		if (!verbose)
+			continue;
+		for (u32 i = 0; i < ARRAY_LEN (names); i++)
+			if (s->counters[i])
+				vlib_cli_output (vm, "      %-24s%16lu", names[i], s->counters[i]);
+		vlib_cli_output (vm, "      %-24s%16lu", "epoch", s->epoch);
+		vlib_cli_output (vm, "      %-24s%16lu", "loops", s->loops);
+	}
+}
+
+/* ---- pool ---- */
+
+static void
+show_pool (vlib_main_t *vm)
+{
+	hashmvt_main_t *hm = &hashmvt_main;
+	mvt_pool_run_t *runs = 0, *r;
+
+	vec_validate (runs, hm->engine->n_slots);
+	vec_set_len (runs, mvt_engine_slots (hm->engine, runs, vec_len (runs)));
+	vlib_cli_output (vm, "%u of %u addresses, blocks of %u ports", hm->engine->n_slots_used,
+			 hm->engine->n_slots, 1 << hm->engine->block_bits);
+	vec_foreach (r, runs)
+	{
+		if (r->count == 1)
+			vlib_cli_output (vm, "  %U%s", format_hashmvt_address, r->first,
+					 r->draining ? " draining" : "");
+		else
+			vlib_cli_output (vm, "  %U-%U%s", format_hashmvt_address, r->first,
+					 format_hashmvt_address, r->first + r->count - 1,
+					 r->draining ? " draining" : "");
+	}
+	vec_free (runs);
+}
+
+/* ---- mappings ---- */
+
+static void
+show_mapping (vlib_main_t *vm, const mvt_mapping_info_t *m, int verbose)
+{
+	u8 *expires =
+		m->is_static ? format (0, "static%c", 0) : format (0, "%us%c", m->expires_in, 0);
+
+	vlib_cli_output (vm, "%U -> %U:%u instance %u expires %s packets %u/%u",
+			 format_hashmvt_endpoint, &m->in, format_hashmvt_address, m->ext.addr,
+			 m->ext.port, m->instance, expires, m->packets[0], m->packets[1]);
+	if (verbose)
+		vlib_cli_output (vm, "    remote %U sessions %u age %us idle %us policy %u %s",
+				 format_hashmvt_endpoint, &m->remote, m->sessions, m->age, m->idle,
+				 m->policy, filter_names[m->filter < 3 ? m->filter : 0]);
+	vec_free (expires);
+}
+
+/* A page at a time, so that the workers are never asked for more than they do in a moment. */
+static clib_error_t *
+show_mappings (vlib_main_t *vm, unformat_input_t *input)
+{
+	hashmvt_main_t *hm = &hashmvt_main;
+	mvt_mapping_filter_t filter = { 0 };
+	mvt_mapping_info_t page[PAGE];
+	u32 instance = MVT_NONE, limit = LIMIT, shown = 0, verbose = 0, count = 0;
+
+	while (!hashmvt_at_end (input))
+		if (unformat (input, "limit %u", &limit))
+			;
+		else if (unformat (input, "verbose"))
+			verbose = 1;
+		else if (unformat (input, "count"))
+			count = 1;
+		else if (!unformat_user (input, unformat_hashmvt_filter, &filter, &instance))
+			return hashmvt_cli_wrong (input, "a filter, limit N, count or verbose");
+	if (instance != MVT_NONE && instance >= hm->n_instances)
+		return clib_error_return (0, "there is no instance %u: they are 0 to %u", instance,
+					  hm->n_instances - 1);
+	for (u32 i = 0; i < hm->n_instances && (count || shown < limit); i++)
+	{
+		mvt_job_t job = { .op = MVT_JOB_LIST_MAPPINGS,
+				  .filter = filter,
+				  .out.mappings = page };
+		if (instance != MVT_NONE && instance != i)
+			continue;
+		while (job.cursor != UINT64_MAX && (count || shown < limit))
+		{
+			job.max = count ? PAGE : clib_min (PAGE, limit - shown);
+			if (mvt_engine_job (hm->engine, i, &job))
+				break;
+			for (u32 k = 0; k < job.n && !count; k++)
+				show_mapping (vm, &page[k], verbose);
+			shown += job.n;
+		}
+	}
+	if (count)
+		vlib_cli_output (vm, "%u mappings", shown);
+	else if (shown == limit)
+		vlib_cli_output (vm, "(no more than %u are shown: use limit N, filters, or count)",
+				 limit);
+	return 0;
+}
+
+/* ---- rules, policies, errors, memory ---- */
+
+static void
+show_map (vlib_main_t *vm, const char *what, const home_copy_t *map)
+{
+	vlib_cli_output (vm, "%s, version %lu: %u ranges, %u endpoint pins", what,
+			 atomic_load (&map->version), map->desc.n_ranges, map->desc.n_pins);
+	for (u32 i = 0; i < map->desc.n_ranges && i < LIMIT; i++)
+	{
+		const mvt_home_range_t *r = &map->desc.ranges[i];
+		if (r->table == MVT_NONE)
+			vlib_cli_output (vm, "  %U -> instance %u%s", format_hashmvt_prefix,
+					 &r->prefix, r->instance,
+					 r->flags & MVT_HOME_F_CLOSING ? " closing" : "");
+		else
+			vlib_cli_output (vm, "  %U -> bucket table %u", format_hashmvt_prefix,
+					 &r->prefix, r->table);
+	}
+	if (map->desc.n_ranges > LIMIT)
+		vlib_cli_output (vm, "  (%u more)", map->desc.n_ranges - LIMIT);
+}
+
+static void
+show_policies (vlib_main_t *vm)
+{
+	hashmvt_model_t *m = &hashmvt_main.model;
+	mvt_policy_rule_t *rule;
+	mvt_static_rule_t *s;
+	mvt_prefix4_t *p;
+
+	vlib_cli_output (vm, "generation %lu", m->generation);
+	for (u32 i = 0; i < vec_len (m->policies); i++)
+	{
+		const mvt_policy_t *q = &m->policies[i];
+		vlib_cli_output (
+			vm,
+			"policy %u: %u addresses; timeouts udp %u tcp %u/%u/%u icmp %u; filtering "
+			"%s, %s, %s; mappings per host %u, new per second %u, blocks per host %u",
+			i, vec_len (m->slots[i]), q->timeout[MVT_TIMEOUT_UDP],
+			q->timeout[MVT_TIMEOUT_TCP_ESTABLISHED],
+			q->timeout[MVT_TIMEOUT_TCP_TRANSITORY],
+			q->timeout[MVT_TIMEOUT_TCP_INCOMING_SYN], q->timeout[MVT_TIMEOUT_ICMP],
+			filter_names[q->filter[0] % 3], filter_names[q->filter[1] % 3],
+			filter_names[q->filter[2] % 3], q->mappings_per_host_all,
+			q->new_per_second_per_host, q->max_blocks_per_host);
+	}
+	vec_foreach (rule, m->inside) vlib_cli_output (
+		vm, "  inside %U -> policy %u", format_hashmvt_prefix, &rule->inside, rule->policy);
+	vec_foreach (p, m->exempt) vlib_cli_output (vm, "  exempt %U", format_hashmvt_prefix, p);
+	vec_foreach (s, m->statics)
+		vlib_cli_output (vm, "  static %U <-> %U", format_hashmvt_prefix, &s->inside,
+				 format_hashmvt_prefix, &s->outside);
+}
+
+static void
+show_errors (vlib_main_t *vm)
+{
+	hashmvt_main_t *hm = &hashmvt_main;
+	mvt_instance_snapshot_t all[MVT_HOME_INSTANCES];
+
+	hashmvt_snapshot (all, hm->n_instances);
+	vlib_cli_output (vm, "%-24s%-10s%16s", "reason", "instance", "packets");
+	for (u32 i = 0; i < hm->n_instances; i++)
+	{
+		for (u32 r = 0; r < MVT_PASS_N; r++)
+			if (all[i].passed[r])
+				vlib_cli_output (vm, "passed %-17s%-10u%16lu", mvt_pass_name (r), i,
+						 all[i].passed[r]);
+		for (u32 r = 0; r < MVT_DROP_N; r++)
+			if (all[i].dropped[r])
+				vlib_cli_output (vm, "%-24s%-10u%16lu", mvt_drop_name (r), i,
+						 all[i].dropped[r]);
+	}
+}
+
+static void
+show_memory (vlib_main_t *vm)
+{
+	mvt_engine_t *engine = hashmvt_main.engine;
+
+	vlib_cli_output (vm, "shared tables: %U reserved", format_memory_size,
+			 engine->arena.reserved);
+	for (u32 i = 0; i < engine->n; i++)
+		vlib_cli_output (vm, "instance %u: %U reserved, node %d", i, format_memory_size,
+				 engine->instance[i].arena.reserved,
+				 engine->instance[i].arena.node);
+	vlib_cli_output (vm, "outside VPP's heap; pages are taken when they are first used");
+}
+
+static void
+show_summary (vlib_main_t *vm)
+{
+	hashmvt_main_t *hm = &hashmvt_main;
+
+	for (u32 i = 0; i < vec_len (hm->side); i++)
+		if (hm->side[i])
+			vlib_cli_output (vm, "%U %s", format_vnet_sw_if_index_name,
+					 vnet_get_main (), i,
+					 hm->side[i] == HASHMVT_SIDE_INSIDE ? "in" : "out");
+	show_pool (vm);
+	show_instances (vm, 0);
+}
+
+clib_error_t *
+hashmvt_cli_show (vlib_main_t *vm, unformat_input_t *input)
+{
+	const char *expected = "instances, pool, mappings, rules, policies, errors or memory";
+	clib_error_t *error = hashmvt_cli_enabled ();
+	mvt_engine_t *engine = hashmvt_main.engine;
+	int verbose;
+
+	if (error)
+		return error;
+	if (hashmvt_at_end (input))
+		show_summary (vm);
+	else if (unformat (input, "instances"))
+	{
+		verbose = unformat (input, "verbose");
+		if (hashmvt_at_end (input))
+			show_instances (vm, verbose);
+	}
+	else if (unformat (input, "mappings"))
+		return show_mappings (vm, input);
+	else if (unformat (input, "pool"))
+		show_pool (vm);
+	else if (unformat (input, "rules"))
+	{
+		show_map (vm, "home map", &engine->home);
+		show_map (vm, "dispatcher rules", &engine->rules);
+	}
+	else if (unformat (input, "policies"))
+		show_policies (vm);
+	else if (unformat (input, "errors"))
+		show_errors (vm);
+	else if (unformat (input, "memory"))
+		show_memory (vm);
+	else
+		return hashmvt_cli_wrong (input, expected);
+	if (!hashmvt_at_end (input))
+		return hashmvt_cli_wrong (input, "the end of the line");
+	return 0;
+}
+
+static clib_error_t *
+show_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
+{
+	return hashmvt_cli_show (vm, input);
+}
+
+#define SHOW_HELP                                                                                  \
+	" [instances [verbose]|pool|mappings [inside PREFIX] [outside PREFIX] [inside-port N] "    \
+	"[outside-port N] [udp|tcp|icmp] [static|dynamic] [instance N] [limit N|count] [verbose]|" \
+	"rules|policies|errors|memory]"
+
+VLIB_CLI_COMMAND (hashmvt_show_command, static) = {
+	.path = "hashmvt show",
+	.short_help = "hashmvt show" SHOW_HELP,
+	.function = show_command,
+	.is_mp_safe = 1,
+};
+
+VLIB_CLI_COMMAND (show_hashmvt_command, static) = {
+	.path = "show hashmvt",
+	.short_help = "show hashmvt" SHOW_HELP,
+	.function = show_command,
+	.is_mp_safe = 1,
+};

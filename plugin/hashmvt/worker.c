@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An instance's turn: what its thread does once in every loop, besides packets. Called at the top
+ * of the loop, between frames, so no pointer of a batch is alive: whatever was published before is
+ * seen by everything after.
+ */
+#include "hashmvt.h"
+
+#define IDLE_SLICES 16	 /* of ENGINE_IDLE_LINES, per turn */
+#define MAX_SKIPS   1024 /* turns in a row that do not look at files */
+
+/* ---- fragments that the core lets go ---- */
+
+static void
+put_frame (vlib_main_t *vm, u32 node_index, u32 *buffers, u32 n)
+{
+	vlib_frame_t *f = vlib_get_frame_to_node (vm, node_index);
+
+	vlib_buffer_copy_indices (vlib_frame_vector_args (f), buffers, n);
+	f->n_vectors = n;
+	vlib_put_frame_to_node (vm, node_index, f);
+}
+
+/* Those whose datagram is known now go through the nodes again, expired ones are dropped. */
+uint32_t
+instance_released (instance_t *instance, uint32_t now)
+{
+	vlib_main_t *vm = vlib_get_main ();
+	vlib_node_t *node = vlib_get_node (vm, hashmvt_handoff_node.index);
+	u32 again[64], dead[64], all = 0, n;
+	mvt_pkt_t pkts[64];
+
+	if (!instance->nat)
+		return 0;
+	while ((n = mvt_nat44_released (instance->nat, pkts, 64)) > 0)
+	{
+		u32 n_again = 0, n_dead = 0;
+		for (u32 i = 0; i < n; i++)
+		{
+			u32 bi = (u32) pkts[i].ref;
+			vlib_buffer_t *b = vlib_get_buffer (vm, bi);
+			if (pkts[i].verdict == MVT_VERDICT_NONE)
+			{
+				hashmvt_carry (b, &pkts[i]);
+				again[n_again++] = bi;
+			}
+			else
+			{
+				b->error = node->error_heap_index + HASHMVT_DROP_MALFORMED +
+					   pkts[i].reason;
+				dead[n_dead++] = bi;
+			}
+		}
+		if (n_again)
+			put_frame (vm, hashmvt_handoff_node.index, again, n_again);
+		if (n_dead)
+			put_frame (vm, vlib_get_node_by_name (vm, (u8 *) "error-drop")->index, dead,
+				   n_dead);
+		all += n;
+	}
+	return all;
+}
+
+/* ---- a nat comes or goes ---- */
+
+void
+instance_swap (instance_t *instance, mail_t *mail)
+{
+	mvt_nat44_t *old = instance->nat;
+	uint32_t now = engine_tick (instance->engine);
+
+	if (old)
+	{
+		/* fragments must not stay behind in it: their time is over */
+		while (mvt_nat44_background (old,
+					     now + instance->engine->config.fragment_timeout + 1,
+					     ENGINE_IDLE_LINES) > 0 &&
+		       instance_released (instance, now) > 0)
+			;
+		instance_released (instance, now);
+	}
+	instance->nat = mail->nat;
+	instance->swept_tick = now;
+	instance->swept_rounds = 0;
+	mail->nat = old;
+}
+
+/* Does anything wait for this thread that another one sent? */
+static bool
+packets_wait (vlib_main_t *vm)
+{
+	vlib_frame_queue_main_t *fqm = vec_elt_at_index (vlib_get_thread_main ()->frame_queue_mains,
+							 hashmvt_main.frame_queue);
+	vlib_frame_queue_t *fq = fqm->vlib_frame_queues[vm->thread_index];
+
+	return fq->head != fq->tail || vec_len (vm->node_main.pending_frames) != 0;
+}
+
+/* One slice of one job. True when there was one. */
+static bool
+jobs (vlib_main_t *vm, instance_t *instance, u32 now)
+{
+	mail_t *mail;
+	bool done = true;
+
+	instance->n_pending += ring_dequeue (instance->mail.ring,
+					     (void **) &instance->pending[instance->n_pending],
+					     ENGINE_MAIL - instance->n_pending);
+	if (instance->n_pending == 0)
+		return false;
+	if (instance->next_pending >= instance->n_pending)
+		instance->next_pending = 0;
+	mail = instance->pending[instance->next_pending];
+	if (mail->op == MAIL_JOB)
+	{
+		if (instance->nat)
+			done = mvt_nat44_job (instance->nat, mail->job, now) != MVT_ERR_AGAIN;
+		else
+			mail_spare_answer (mail->job);
+	}
+	else
+	{
+		done = mail->op == MAIL_SWAP || !packets_wait (vm);
+		if (done)
+			instance_swap (instance, mail);
+	}
+	if (!done)
+	{
+		instance->next_pending++;
+		return true;
+	}
+	instance->n_pending--;
+	memmove (&instance->pending[instance->next_pending],
+		 &instance->pending[instance->next_pending + 1],
+		 (instance->n_pending - instance->next_pending) * sizeof (mail_t *));
+	atomic_store_explicit (&mail->done, 1, memory_order_release);
+	return true;
+}
+
+/* ---- idle work ---- */
+
+/* Each second the sweep goes round once, a bounded part of it per turn. True when some is left. */
+static bool
+idle_background (instance_t *instance, u32 now)
+{
+	const mvt_counters_t *counters;
+
+	if (instance->swept_tick == now)
+		return false;
+	counters = mvt_nat44_counters_any (instance->nat);
+	for (u32 i = 0; i < IDLE_SLICES; i++)
+	{
+		bool quiet = mvt_nat44_background (instance->nat, now, ENGINE_IDLE_LINES) == 0;
+		u64 rounds = count_get (&counters->sweep_rounds);
+		/* the second end of a round is the end of a whole one */
+		if (quiet && rounds > instance->swept_rounds + 1)
+		{
+			instance->swept_tick = now;
+			instance->swept_rounds = rounds;
+			return false;
+		}
+	}
+	return true;
+}
+
+/* ---- load ---- */
+
+/* The turn that ended: busy when it moved packets. A turn in which the thread may have slept is
+ * busy only from its first frame of ours on. Returns whether it was busy. */
+static bool
+account (vlib_main_t *vm, hashmvt_thread_t *me)
+{
+	instance_count_t *count = &me->instance->count;
+	u64 now = clib_cpu_time_now ();
+	bool moved = vm->internal_node_vectors != me->vectors;
+	bool slept = (u32) vm->epoll_waits != me->file_polls;
+	u64 from = slept ? me->first_frame : me->turn_start;
+
+	count_add (&count->loops, 1);
+	count_add (&count->cycles_total, now - me->turn_start);
+	if (moved && from)
+		count_add (&count->cycles_busy, now - from);
+	me->turn_start = now;
+	me->first_frame = 0;
+	me->vectors = vm->internal_node_vectors;
+	me->file_polls = (u32) vm->epoll_waits;
+	return moved;
+}
+
+void
+hashmvt_turn (vlib_main_t *vm, u64 t)
+{
+	hashmvt_thread_t *me = vec_elt_at_index (hashmvt_main.threads, vm->thread_index);
+	instance_t *instance = me->instance;
+	bool moved, worked, more = false;
+
+	if (PREDICT_FALSE (!instance))
+		return;
+	moved = account (vm, me);
+	me->tick = engine_tick (instance->engine);
+	worked = jobs (vm, instance, me->tick);
+	if (instance->nat)
+	{
+		if (moved)
+			mvt_nat44_background (instance->nat, me->tick, ENGINE_BUSY_LINES);
+		else if (!worked)
+			more = idle_background (instance, me->tick);
+		instance_released (instance, me->tick);
+	}
+	/* the loop sleeps next if it finds nothing to do, and it does not look at frames that were
+	 * put before it: of the frame queue, or here. Files must not starve, though. */
+	if (vm->file_poll_skip_loops == 0 && me->skips < MAX_SKIPS &&
+	    (more || instance->n_pending || vec_len (vm->node_main.pending_frames)))
+	{
+		vm->file_poll_skip_loops = 1;
+		me->skips++;
+	}
+	else
+		me->skips = 0;
+}

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One VPP for each number of workers, and a NAT that is enabled afresh for every test.
+
+``HASHMVT_VPP_WORKERS`` names the numbers, ``0,2`` unless set. Without VPP, the plugin or the right
+to run them, everything here is skipped, in one line that says why.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.l2 import ARP, Ether
+from vpp import Vpp, find_plugins, find_vpp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scapy.packet import Packet
+
+INSIDE, OUTSIDE = "pg0", "pg1"
+HOSTS = [f"10.0.0.{n}" for n in range(10, 40)]
+SERVER = "198.51.100.9"
+POOL = [f"203.0.113.{n}" for n in range(4)]
+ALL = 0xFFFF
+
+
+def _why_not() -> str | None:
+    if find_vpp() is None:
+        return "VPP is not installed"
+    if find_plugins() is None:
+        return "the VPP plugin is not built"
+    if os.geteuid() != 0:
+        return "VPP needs root"
+    return None
+
+
+def pytest_report_header() -> str:
+    """Say in one line whether the tests against VPP run."""
+    why = _why_not()
+    return f"VPP tests: {f'skipped, {why}' if why else f'run with {find_vpp()}'}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip everything where VPP cannot run."""
+    why = _why_not()
+    for item in items:
+        if why:
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
+def _worker_counts() -> list[int]:
+    return [int(n) for n in os.environ.get("HASHMVT_VPP_WORKERS", "0,2").split(",")]
+
+
+@dataclass
+class Nat:
+    """A VPP with the NAT enabled between two packet-generator interfaces."""
+
+    vpp: Vpp
+    api: Any
+    sw: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def instances(self) -> int:
+        """How many there are."""
+        return max(1, self.vpp.workers)
+
+    # ---- packets ----
+
+    def outward(self, *packets: Packet, **options: Any) -> list[Packet]:
+        """Send IP packets from inside; return the IP packets that left outside."""
+        return self._through(INSIDE, OUTSIDE, packets, options)
+
+    def inward(self, *packets: Packet, **options: Any) -> list[Packet]:
+        """Send IP packets from outside; return the IP packets that left inside."""
+        return self._through(OUTSIDE, INSIDE, packets, options)
+
+    def _through(
+        self, source: str, target: str, packets: tuple[Packet, ...], options: dict[str, Any]
+    ) -> list[Packet]:
+        back = options.pop("back", False)
+        on = options.pop("worker", None)
+        if on is not None:
+            options["worker"] = {source: on}
+        frames = [self.vpp.frame(source, p) for p in packets]
+        out = self.vpp.send({source: frames}, **options)
+        found = [f[IP] for f in out[source if back else target] if IP in f]
+        for packet in found:
+            check_sums(packet)
+        return found
+
+    def arp(self, address: str) -> list[Packet]:
+        """Ask on the outside link who has an address; return the answers."""
+        question = Ether(src=self.vpp.peer_mac(OUTSIDE), dst="ff:ff:ff:ff:ff:ff") / ARP(
+            op="who-has", hwsrc=self.vpp.peer_mac(OUTSIDE), psrc=SERVER, pdst=address
+        )
+        out = self.vpp.send({OUTSIDE: [question]})
+        return [f[ARP] for f in out[OUTSIDE] if ARP in f and f[ARP].op == 2]
+
+    # ---- what the NAT says ----
+
+    def count(self, text: str) -> int:
+        """Packets that our nodes counted under a text, which VPP may have cut."""
+        found = 0
+        for line in self.vpp.cli("show errors").splitlines():
+            words = line.split()
+            if len(words) > 3 and words[0].isdigit() and words[1].startswith("hashmvt-"):
+                found += int(words[0]) * text.startswith(" ".join(words[2:-1]))
+        return found
+
+    def counters(self, name: str, position: int = 0) -> list[int]:
+        """One counter of each instance, by its position in the message."""
+        return [getattr(i, name)[position] for i in self.api.hashmvt_instance_get()[1]]
+
+    def mappings(self, **where: Any) -> list[Any]:
+        """All mappings."""
+        return self.listing(self.api.hashmvt_mapping_get, filter={"instance": ALL, **where}, max=64)
+
+    def listing(self, call: Any, **arguments: Any) -> list[Any]:
+        """All items of a listing."""
+        items: list[Any] = []
+        cursor = 0
+        while True:
+            reply, page = call(cursor=cursor, **arguments)
+            items += page
+            cursor = reply.cursor
+            if reply.retval != -165:
+                assert reply.retval == 0
+                return items
+
+
+def check_sums(packet: Packet) -> None:
+    """Assert that every checksum of an IP packet, and of what it embeds, is right."""
+    again = IP(bytes(packet))
+    del again.chksum
+    assert IP(bytes(again)).chksum == packet.chksum, "IPv4 header checksum"
+    if packet.frag or packet.flags.MF:
+        return
+    for layer in (TCP, UDP, ICMP):
+        if packet.haslayer(layer) and packet[layer].underlayer is packet:
+            if layer is UDP and packet[UDP].chksum == 0:
+                continue
+            del again[layer].chksum
+            assert IP(bytes(again))[layer].chksum == packet[layer].chksum, layer.__name__
+
+
+@pytest.fixture(scope="session", params=_worker_counts(), ids=lambda n: f"workers{n}")
+def vpp(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vpp]:
+    """Run a VPP with two interfaces."""
+    # the name of a Unix socket must be short
+    directory = Path("/tmp") / f"hmvt-{os.getpid()}-{request.param}"
+    vpp = Vpp(directory, workers=request.param)
+    vpp.start()
+    vpp.create_pg(0, "10.0.0.1/24", HOSTS)
+    vpp.create_pg(1, "198.51.100.1/24", [SERVER])
+    yield vpp
+    vpp.stop()
+    log = (directory / "stdout").read_text(errors="replace")
+    if vpp.status == 0:
+        shutil.rmtree(directory, ignore_errors=True)
+    assert vpp.status == 0, f"VPP ended with {vpp.status}: {log[-3000:]}"
+
+
+@pytest.fixture(scope="session")
+def api(vpp: Vpp) -> Iterator[Any]:
+    """Connect to VPP's binary API with our messages."""
+    from vpp_papi import VPPApiClient
+
+    prefix = Path(vpp.program).resolve().parents[1]
+    files = [str(f) for f in (prefix / "share/vpp/api").rglob("*.api.json")]
+    client = VPPApiClient(
+        apifiles=[*files, str(vpp.api_json)], server_address=str(vpp.directory / "api.sock")
+    )
+    client.connect("hashmvt-tests")
+    yield client
+    client.disconnect()
+
+
+@pytest.fixture
+def disabled(vpp: Vpp, api: Any) -> Iterator[Nat]:
+    """Return the NAT before it is enabled."""
+    names = {i.interface_name: i.sw_if_index for i in api.api.sw_interface_dump()}
+    yield Nat(vpp, api.api, names)
+    if api.api.hashmvt_get().enabled:
+        assert api.api.hashmvt_disable().retval == 0
+
+
+@pytest.fixture
+def nat(disabled: Nat) -> Nat:
+    """Return the NAT with 10.0.0.0/8 inside and four pool addresses."""
+    disabled.vpp.do("clear errors")
+    settings = getattr(disabled, "settings", "")
+    disabled.vpp.do(
+        f"hashmvt enable max-mappings 10000 log mapping {settings}".strip(),
+        f"hashmvt interface add {INSIDE} in",
+        f"hashmvt interface add {OUTSIDE} out",
+        "hashmvt policy add 10.0.0.0/8",
+        f"hashmvt pool add {POOL[0]}-{POOL[-1]}",
+    )
+    return disabled

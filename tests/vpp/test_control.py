@@ -1,0 +1,516 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Control over the binary API and the commands: whole or not at all, and without a barrier."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from typing import Any
+
+import pytest
+from conftest import ALL, HOSTS, POOL, SERVER, Nat
+from scapy.layers.inet import IP, TCP, UDP, fragment
+from vpp import wait_until
+
+# VPP's vnet/error.h
+RETVALS = {
+    "INVALID_SW_IF_INDEX": -2,
+    "NO_SUCH_FIB": -3,
+    "NO_SUCH_ENTRY": -6,
+    "INVALID_VALUE": -7,
+    "INVALID_VALUE_2": -8,
+    "FEATURE_DISABLED": -30,
+    "VALUE_EXIST": -81,
+    "INVALID_ADDRESS_FAMILY": -97,
+    "ENTRY_ALREADY_EXISTS": -116,
+    "UNSUPPORTED": -126,
+    "INVALID_PROTOCOL": -153,
+    "RSRC_IN_USE": -155,
+    "LIMIT_EXCEEDED": -162,
+    "FEATURE_ALREADY_ENABLED": -170,
+}
+
+
+def udp(host: str, port: int = 1000) -> IP:
+    return IP(src=host, dst=SERVER) / UDP(sport=port, dport=53) / b"x"
+
+
+def endpoint(address: str, port: int, proto: int = 0) -> dict[str, Any]:
+    return {"address": address, "port": port, "proto": proto}
+
+
+# ---- static mappings, pool ----
+
+
+def test_static_mapping(nat: Nat) -> None:
+    """A server inside is reached from outside, and answers with its external endpoint."""
+    nat.vpp.do(f"hashmvt static add tcp {HOSTS[0]} 80 {POOL[1]} 8080")
+    syn = IP(src=SERVER, dst=POOL[1]) / TCP(sport=5, dport=8080, flags="S")
+    [seen] = nat.inward(syn, expect=1)
+    assert (seen.dst, seen[TCP].dport) == (HOSTS[0], 80)
+    reply = IP(src=HOSTS[0], dst=SERVER) / TCP(sport=80, dport=5, flags="SA")
+    [out] = nat.outward(reply, expect=1)
+    assert (out.src, out[TCP].sport) == (POOL[1], 8080)
+    said = nat.vpp.cli(f"hashmvt static add tcp {HOSTS[1]} 80 {POOL[1]} 8080")
+    assert "in use" in said
+    nat.vpp.do(f"hashmvt static del tcp {POOL[1]} 8080")
+    assert nat.inward(syn) == []
+
+
+def test_one_to_one(nat: Nat) -> None:
+    """A 1:1 rule translates every protocol and keeps host bits; its addresses answer ARP."""
+    nat.vpp.do("hashmvt static add prefix 10.0.0.8/29 203.0.113.80/29")
+    seen = nat.outward(udp("10.0.0.10"), expect=1)
+    assert [(p.src, p[UDP].sport) for p in seen] == [("203.0.113.82", 1000)]
+    seen = nat.inward(IP(src=SERVER, dst="203.0.113.82") / UDP(sport=1, dport=9), expect=1)
+    assert [p.dst for p in seen] == ["10.0.0.10"]
+    assert len(nat.arp("203.0.113.87")) == 1
+    nat.vpp.do("hashmvt static del prefix 10.0.0.8/29 203.0.113.80/29")
+    assert nat.arp("203.0.113.87") == []
+
+
+def test_pool_address_drains(nat: Nat) -> None:
+    """A deleted address serves what it has, takes nothing new and then is gone."""
+    nat.vpp.do(f"hashmvt pool del {POOL[1]}-{POOL[3]}")
+    [seen] = nat.outward(udp(HOSTS[0]), expect=1)
+    assert seen.src == POOL[0]
+    nat.vpp.do(f"hashmvt pool del {POOL[0]}", f"hashmvt pool add {POOL[2]}")
+    assert f"{POOL[0]} draining" in nat.vpp.cli("hashmvt show pool")
+    back = IP(src=SERVER, dst=seen.src) / UDP(sport=53, dport=seen.sport)
+    assert len(nat.inward(back, expect=1)) == 1
+    [other] = nat.outward(udp(HOSTS[1]), expect=1)
+    assert other.src == POOL[2]
+    nat.vpp.do("hashmvt pool add 203.0.113.9", "hashmvt pool del 203.0.113.9 force")
+    nat.api.hashmvt_clock_advance(seconds=500)
+    nat.outward()
+    nat.api.hashmvt_clock_advance(seconds=10)
+    wait_until("the address to go", lambda: POOL[0] not in nat.vpp.cli("hashmvt show pool"), 20)
+    assert nat.arp(POOL[0]) == []
+
+
+def test_pool_delete_by_force(nat: Nat) -> None:
+    """With force its mappings end at once, counted, and events say so."""
+    nat.outward(*[udp(h) for h in HOSTS], expect=len(HOSTS))
+    assert len(nat.mappings()) == len(HOSTS)
+    nat.vpp.do(f"hashmvt pool del {POOL[0]}-{POOL[3]} force")
+    assert nat.mappings() == []
+    assert nat.outward(udp(HOSTS[0])) == []
+
+
+# ---- listings and events ----
+
+
+def test_listings(nat: Nat) -> None:
+    """Pages hold every mapping once; filters and limits hold."""
+    nat.outward(*[udp(h, 100 + n) for h in HOSTS for n in range(5)], expect=5 * len(HOSTS))
+    mappings = nat.mappings()
+    assert len({(str(m.inside.address), m.inside.port) for m in mappings}) == 150 == len(mappings)
+    assert len(nat.mappings(inside=f"{HOSTS[3]}/32")) == 5
+    assert len(nat.mappings(inside_port=102)) == len(HOSTS)
+    assert nat.mappings(statics=1) == []
+    hosts = nat.listing(nat.api.hashmvt_host_get, instance=ALL, inside="10.0.0.0/8", max=7)
+    assert sorted(str(h.address) for h in hosts) == sorted(HOSTS)
+    assert all(h.mappings[0] == 5 for h in hosts)
+    blocks = nat.listing(nat.api.hashmvt_block_get, instance=ALL, max=3)
+    assert sum(b.in_use[0] for b in blocks) == 150
+    assert "150 mappings" in nat.vpp.cli("hashmvt show mappings count")
+    said = nat.vpp.cli("show hashmvt mappings limit 3")
+    assert len(said.splitlines()) == 4
+    assert (
+        nat.api.hashmvt_mapping_delete(filter={"instance": ALL, "inside": f"{HOSTS[3]}/32"}).ended
+        == 5
+    )
+    assert len(nat.mappings()) == 145
+
+
+def test_events(nat: Nat, api: Any) -> None:
+    """A subscriber is told of every mapping."""
+    got: list[Any] = []
+    api.register_event_callback(lambda _name, message: got.append(message))
+    assert nat.api.want_hashmvt_events(enable=True, pid=1).retval == 0
+    nat.outward(udp(HOSTS[0]), expect=1)
+    wait_until("events", lambda: any(str(e.inside) == HOSTS[0] for e in got))
+    assert nat.api.want_hashmvt_events(enable=False, pid=1).retval == 0
+
+
+# ---- instances ----
+
+
+def test_shard_drain_activate(nat: Nat) -> None:
+    """Blocks move, an instance that drains turns spare and comes back; nothing is lost."""
+    if nat.instances < 2:
+        pytest.skip("there is one instance")
+    packets = [udp(h) for h in HOSTS]
+    before = nat.outward(*packets, expect=len(HOSTS))
+    moved = nat.api.hashmvt_shard(from_instance=0, to_instance=1, percent=50, generation=7)
+    assert moved.retval == 0
+    assert moved.moved > 100
+    again = nat.api.hashmvt_shard(from_instance=0, to_instance=1, percent=50, generation=7)
+    assert again.moved == moved.moved
+    assert nat.api.hashmvt_instance_control(instance=1, op=1, generation=8).retval == 0
+    live = nat.listing(nat.api.hashmvt_host_get, instance=1, inside="10.0.0.0/8", max=64)
+    assert live
+    set_maps(nat, 5, {"0.0.0.0/0": 0, **{f"{h.address}/32": 1 for h in live}})
+    # mappings stay where they are, and packets find them
+    after = nat.outward(*packets, expect=len(HOSTS))
+    assert {(p.src, p.sport) for p in after} == {(p.src, p.sport) for p in before}
+    for _ in range(3):
+        nat.api.hashmvt_clock_advance(seconds=400)
+        nat.outward()
+    set_maps(nat, 6, {"0.0.0.0/0": 0})
+    wait_until("instance 1 to be spare", lambda: _state(nat, 1) == 0, 20)
+    assert len(nat.outward(*packets, expect=len(HOSTS))) == len(HOSTS)
+    assert nat.api.hashmvt_instance_control(instance=1, op=0, generation=9).retval == 0
+    assert _state(nat, 1) == 1
+
+
+def set_maps(nat: Nat, version: int, owners: dict[str, int]) -> None:
+    """Put a home map in force and the same as the dispatcher's rules."""
+    ranges = [
+        {"prefix": prefix, "instance": owner, "table": 0xFFFFFFFF, "external": "0.0.0.0"}
+        for prefix, owner in owners.items()
+    ]
+    for kind in (0, 1):
+        change = nat.api.hashmvt_change_begin(kind=kind, version=version).change
+        added = nat.api.hashmvt_change_add_ranges(change=change, n=len(ranges), ranges=ranges)
+        assert added.retval == 0
+        assert nat.api.hashmvt_change_end(change=change, commit=True).retval == 0
+    assert nat.api.hashmvt_get().home_version == version
+    back = nat.listing(nat.api.hashmvt_range_get, kind=0)
+    assert {str(d.range.prefix): d.range.instance for d in back} == owners
+
+
+def _state(nat: Nat, instance: int) -> int:
+    return int(nat.api.hashmvt_instance_get()[1][instance].state)
+
+
+def test_last_instance_does_not_drain(nat: Nat) -> None:
+    """Somebody must serve."""
+    for instance in range(1, nat.instances):
+        assert nat.api.hashmvt_instance_control(instance=instance, op=1).retval == 0
+    assert nat.api.hashmvt_instance_control(instance=0, op=1).retval == RETVALS["RSRC_IN_USE"]
+
+
+def test_reset(nat: Nat) -> None:
+    """Takeover: the mappings end, the epoch rises, new flows go on."""
+    nat.outward(*[udp(h) for h in HOSTS], expect=len(HOSTS))
+    for instance in range(nat.instances):
+        assert nat.api.hashmvt_instance_control(instance=instance, op=2).retval == 0
+    assert nat.mappings() == []
+    assert all(i.epoch == 2 for i in nat.api.hashmvt_instance_get()[1])
+    assert len(nat.outward(*[udp(h) for h in HOSTS], expect=len(HOSTS))) == len(HOSTS)
+
+
+def test_no_worker_barrier(nat: Nat) -> None:
+    """A thousand control operations, listings included, do not stop the workers once."""
+    nat.outward(*[udp(h) for h in HOSTS], expect=len(HOSTS))
+    before = nat.api.hashmvt_get().barriers
+    for n in range(200):
+        assert nat.api.hashmvt_exempt_add_del(is_add=True, prefix=f"192.0.2.{n}/32").retval == 0
+        assert nat.api.hashmvt_exempt_add_del(is_add=False, prefix=f"192.0.2.{n}/32").retval == 0
+        proto = endpoint(POOL[0], 20000 + n)
+        assert (
+            nat.api.hashmvt_static_mapping_add_del(
+                is_add=True, inside=endpoint(HOSTS[0], 9), outside=proto
+            ).retval
+            == 0
+        )
+        assert (
+            nat.api.hashmvt_static_mapping_add_del(
+                is_add=False, inside=endpoint(HOSTS[0], 9), outside=proto
+            ).retval
+            == 0
+        )
+        assert len(nat.mappings()) == len(HOSTS)
+    if nat.instances > 1:
+        nat.api.hashmvt_shard(from_instance=0, to_instance=1, percent=10)
+    assert nat.api.hashmvt_get().barriers == before
+
+
+def test_statistics_segment(nat: Nat) -> None:
+    """Counters are there for everyone, by thread, and go on live."""
+    from vpp_papi.vpp_stats import VPPStats
+
+    stats = VPPStats(str(nat.vpp.directory / "stats.sock"))
+    stats.connect()
+    try:
+
+        def total(name: str) -> int:
+            return int(sum(sum(thread) for thread in stats[f"/hashmvt/{name}"]))
+
+        start = total("translated_in2out")
+        nat.outward(*[udp(h) for h in HOSTS], expect=len(HOSTS))
+        time.sleep(0.25)
+        assert total("translated_in2out") - start == len(HOSTS)
+        assert total("mappings") == len(HOSTS)
+        assert total("cycles_total") > total("cycles_busy") > 0
+        assert stats["/hashmvt/dropped/no_mapping"] is not None
+        assert stats["/hashmvt/passed/exempt"] is not None
+    finally:
+        stats.disconnect()
+
+
+# ---- refusals ----
+
+
+def test_sizes_are_those_of_this_enable(disabled: Nat) -> None:
+    """What one enable asked for is not what the next one gets."""
+    disabled.vpp.do("hashmvt enable block-size 128 max-mappings 777", "hashmvt disable")
+    disabled.vpp.do("hashmvt enable")
+    assert disabled.api.hashmvt_get().block_size == 64
+    assert disabled.api.hashmvt_get().max_mappings == 1 << 20
+
+
+def test_enable_disable_many_times(disabled: Nat) -> None:
+    """Memory and buffers come back."""
+    for _ in range(5):
+        disabled.vpp.do("hashmvt enable max-mappings 10000", "hashmvt interface add pg0 in")
+        disabled.vpp.do("hashmvt disable")
+    assert "not enabled" in disabled.vpp.cli("hashmvt disable")
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        ("hashmvt pool add bogus", "bogus"),
+        ("hashmvt pool frob 1.2.3.4", "frob"),
+        ("hashmvt pool add 203.0.113.50 now", "now"),
+        ("hashmvt interface add nosuch in", "nosuch"),
+        ("hashmvt interface add pg0 sideways", "sideways"),
+        ("hashmvt policy add 10.1.0.0/16 tempo 7", "tempo"),
+        ("hashmvt policy add 10.1.0.0/99", "10.1.0.0/99"),
+        ("hashmvt static add sctp 10.0.0.1 1 203.0.113.1 1", "sctp"),
+        ("hashmvt static add udp 10.0.0.9 70000 203.0.113.1 1", "70000"),
+        ("hashmvt exempt add everything", "everything"),
+        ("hashmvt instance activate 99", "99"),
+        ("hashmvt instance wake 0", "wake"),
+        ("hashmvt shard 0 0 halves", "halves"),
+        ("hashmvt clear everything", "everything"),
+        ("hashmvt show nonsense", "nonsense"),
+        ("show hashmvt mappings inside nowhere", "inside"),
+        ("hashmvt show pool now", "now"),
+        ("hashmvt pool add", "missing"),
+    ],
+)
+def test_commands_name_the_wrong_word(nat: Nat, command: str, word: str) -> None:
+    """Every refusal names the word that is wrong, and changes nothing."""
+    before = nat.vpp.cli("hashmvt show policies")
+    assert word in nat.vpp.cli(command)
+    assert nat.vpp.cli("hashmvt show policies") == before
+
+
+def _calls() -> list[tuple[str, dict[str, Any], str]]:
+    e = endpoint
+    bad_filter = {"instance": ALL}
+    return [
+        ("hashmvt_enable", {}, "FEATURE_ALREADY_ENABLED"),
+        (
+            "hashmvt_pool_add_del",
+            {"is_add": True, "first": POOL[0], "last": POOL[0]},
+            "ENTRY_ALREADY_EXISTS",
+        ),
+        (
+            "hashmvt_pool_add_del",
+            {"is_add": True, "first": POOL[1], "last": POOL[0]},
+            "INVALID_VALUE",
+        ),
+        (
+            "hashmvt_pool_add_del",
+            {"is_add": True, "first": "2001:db8::1", "last": "2001:db8::1"},
+            "INVALID_ADDRESS_FAMILY",
+        ),
+        (
+            "hashmvt_pool_add_del",
+            {"is_add": True, "first": "10.0.0.77", "last": "10.0.0.77"},
+            "INVALID_VALUE",
+        ),
+        (
+            "hashmvt_pool_add_del",
+            {"is_add": True, "first": "192.0.0.0", "last": "192.0.255.255"},
+            "LIMIT_EXCEEDED",
+        ),
+        (
+            "hashmvt_pool_add_del",
+            {"is_add": False, "first": "192.0.2.1", "last": "192.0.2.1"},
+            "NO_SUCH_ENTRY",
+        ),
+        (
+            "hashmvt_interface_add_del",
+            {"is_add": True, "is_inside": True, "sw_if_index": 9999},
+            "INVALID_SW_IF_INDEX",
+        ),
+        (
+            "hashmvt_interface_add_del",
+            {"is_add": True, "is_inside": True, "sw_if_index": 1},
+            "VALUE_EXIST",
+        ),
+        (
+            "hashmvt_interface_add_del",
+            {"is_add": True, "is_inside": False, "sw_if_index": 1},
+            "RSRC_IN_USE",
+        ),
+        (
+            "hashmvt_interface_add_del",
+            {"is_add": False, "is_inside": False, "sw_if_index": 1},
+            "NO_SUCH_ENTRY",
+        ),
+        ("hashmvt_exempt_add_del", {"is_add": False, "prefix": "192.0.2.0/24"}, "NO_SUCH_ENTRY"),
+        (
+            "hashmvt_exempt_add_del",
+            {"is_add": True, "prefix": "2001:db8::/32"},
+            "INVALID_ADDRESS_FAMILY",
+        ),
+        ("hashmvt_inside_add_del", {"is_add": False, "prefix": "172.16.0.0/12"}, "NO_SUCH_ENTRY"),
+        (
+            "hashmvt_static_rule_add_del",
+            {"is_add": True, "inside": "10.1.0.0/16", "outside": "192.0.2.0/24"},
+            "INVALID_VALUE",
+        ),
+        (
+            "hashmvt_static_rule_add_del",
+            {"is_add": False, "inside": "10.1.0.0/16", "outside": "10.2.0.0/16"},
+            "NO_SUCH_ENTRY",
+        ),
+        (
+            "hashmvt_static_rule_add_del",
+            {"is_add": True, "inside": "10.1.0.0/32", "outside": f"{POOL[0]}/32"},
+            "RSRC_IN_USE",
+        ),
+        (
+            "hashmvt_static_mapping_add_del",
+            {"is_add": True, "inside": e("10.0.0.9", 1), "outside": e("192.0.2.1", 1)},
+            "NO_SUCH_ENTRY",
+        ),
+        (
+            "hashmvt_static_mapping_add_del",
+            {"is_add": True, "inside": e("10.0.0.9", 1, 0), "outside": e(POOL[0], 1, 1)},
+            "INVALID_VALUE",
+        ),
+        (
+            "hashmvt_static_mapping_add_del",
+            {"is_add": True, "inside": e("10.0.0.9", 1, 7), "outside": e(POOL[0], 1, 7)},
+            "INVALID_PROTOCOL",
+        ),
+        (
+            "hashmvt_static_mapping_add_del",
+            {"is_add": True, "realm": 3, "inside": e("10.0.0.9", 1), "outside": e(POOL[0], 1)},
+            "NO_SUCH_FIB",
+        ),
+        (
+            "hashmvt_static_mapping_add_del",
+            {"is_add": False, "inside": e("10.0.0.9", 1), "outside": e(POOL[0], 1)},
+            "NO_SUCH_ENTRY",
+        ),
+        ("hashmvt_instance_control", {"instance": 77, "op": 0}, "INVALID_VALUE_2"),
+        ("hashmvt_instance_control", {"instance": 0, "op": 9}, "INVALID_VALUE_2"),
+        ("hashmvt_shard", {"from_instance": 0, "to_instance": 77, "percent": 1}, "INVALID_VALUE_2"),
+        ("hashmvt_shard", {"from_instance": 0, "to_instance": 0, "percent": 1}, "INVALID_VALUE"),
+        (
+            "hashmvt_transfer",
+            {"from_instance": 0, "to_instance": 0, "any": True, "n": 1, "external": POOL[0]},
+            "INVALID_VALUE",
+        ),
+        (
+            "hashmvt_mapping_delete",
+            {"filter": {"proto_plus1": 9, **bad_filter}},
+            "INVALID_PROTOCOL",
+        ),
+        ("hashmvt_mapping_delete", {"filter": {"statics": 9, **bad_filter}}, "INVALID_VALUE"),
+        ("hashmvt_mapping_delete", {"filter": {"realm": 9, **bad_filter}}, "NO_SUCH_FIB"),
+        (
+            "hashmvt_mapping_delete",
+            {"filter": {"inside": "2001:db8::/64", **bad_filter}},
+            "INVALID_ADDRESS_FAMILY",
+        ),
+        ("hashmvt_change_begin", {"kind": 9, "version": 1}, "INVALID_VALUE_2"),
+        ("hashmvt_change_end", {"change": 999, "commit": True}, "INVALID_VALUE_2"),
+        ("hashmvt_change_add_table", {"change": 999, "table": [0] * 256}, "INVALID_VALUE_2"),
+        ("hashmvt_table_get", {"kind": 0, "table": 999}, "NO_SUCH_ENTRY"),
+        ("hashmvt_table_get", {"kind": 2, "table": 0}, "INVALID_VALUE_2"),
+        ("hashmvt_rss_queues_set", {"sw_if_index": 9999, "queues": 1}, "INVALID_SW_IF_INDEX"),
+        ("hashmvt_rss_queues_set", {"sw_if_index": 1, "queues": 1}, "UNSUPPORTED"),
+        ("want_hashmvt_events", {"enable": False, "pid": 1}, "NO_SUCH_ENTRY"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments", "expected"), _calls(), ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_invalid_calls(nat: Nat, message: str, arguments: dict[str, Any], expected: str) -> None:
+    """Every invalid call has a return value of its own kind and changes nothing."""
+    before = nat.api.hashmvt_get()
+    policies = nat.vpp.cli("hashmvt show policies")
+    assert getattr(nat.api, message)(**arguments).retval == RETVALS[expected]
+    after = nat.api.hashmvt_get()
+    assert after.policy_generation == before.policy_generation
+    assert after.generation == before.generation
+    assert nat.vpp.cli("hashmvt show policies") == policies
+
+
+def test_everything_is_refused_while_disabled(disabled: Nat) -> None:
+    """Every message but enable and get."""
+    for message, arguments, _ in _calls():
+        if message in ("hashmvt_enable", "want_hashmvt_events", "hashmvt_rss_queues_set"):
+            continue
+        assert getattr(disabled.api, message)(**arguments).retval == RETVALS["FEATURE_DISABLED"]
+
+
+def test_older_versions_are_stale(nat: Nat) -> None:
+    """An older map or policy set is refused; the same one again is nothing new."""
+    ranges = [{"prefix": "0.0.0.0/0", "instance": 0, "table": 0xFFFFFFFF, "external": "0.0.0.0"}]
+    for version, retval in ((5, 0), (4, RETVALS["VALUE_EXIST"]), (5, 0)):
+        change = nat.api.hashmvt_change_begin(kind=0, version=version).change
+        nat.api.hashmvt_change_add_ranges(change=change, n=1, ranges=ranges)
+        assert nat.api.hashmvt_change_end(change=change, commit=True).retval == retval
+    assert nat.api.hashmvt_get().home_version == 5
+    change = nat.api.hashmvt_change_begin(kind=0, version=9).change
+    assert nat.api.hashmvt_change_end(change=change, commit=True).retval == RETVALS["INVALID_VALUE"]
+    assert nat.api.hashmvt_get().home_version == 5
+
+
+def _buffers_in_use(nat: Nat) -> int:
+    words = nat.vpp.cli("show buffers").splitlines()[-1].split()
+    return int(words[-1])
+
+
+def test_buffers_come_back(nat: Nat) -> None:
+    """Fragments that wait when the NAT is disabled give their buffers back."""
+    nat.vpp.cli("show buffers")
+    before = _buffers_in_use(nat)
+    whole = IP(src=HOSTS[0], dst=SERVER, id=9) / UDP(sport=1000, dport=53) / bytes(1000)
+    for n in range(5):
+        whole.id = 100 + n
+        assert nat.outward(*fragment(whole, 64)[1:]) == []
+    assert _buffers_in_use(nat) > before
+    nat.vpp.do("hashmvt disable")
+    assert _buffers_in_use(nat) <= before
+
+
+def test_control_under_traffic_loses_nothing(nat: Nat) -> None:
+    """Blocks move and snapshots are replaced while packets flow, and every packet arrives."""
+    packets = [udp(h, 4000 + n) for n in range(4) for h in HOSTS]
+    frames = [nat.vpp.frame("pg0", p) for p in packets]
+    stop = threading.Event()
+
+    def churn() -> None:
+        for n in itertools.count():
+            if stop.is_set():
+                return
+            nat.api.hashmvt_exempt_add_del(is_add=True, prefix=f"192.0.2.{n % 250}/32")
+            nat.api.hashmvt_exempt_add_del(is_add=False, prefix=f"192.0.2.{n % 250}/32")
+            if nat.instances > 1:
+                nat.api.hashmvt_shard(
+                    from_instance=n % 2, to_instance=1 - n % 2, percent=20, generation=0
+                )
+
+    changes = threading.Thread(target=churn)
+    changes.start()
+    try:
+        for _ in range(6):
+            out = nat.vpp.send({"pg0": frames}, expect=len(frames))
+            assert sum(IP in f for f in out["pg1"]) == len(frames)
+    finally:
+        stop.set()
+        changes.join()
+    assert sum(nat.counters("dropped", r) != [0] * nat.instances for r in range(32)) == 0
