@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -155,7 +156,12 @@ async def test_the_commands_show_it(path: Path) -> None:
             return result.output
 
         assert "instance  1  spare" in await run("status")
-        assert '"heartbeats"' in await run("status", "--json")
+        found = json.loads(await run("status", "--json"))
+        assert isinstance(found["heartbeats"], int)
+        (host,) = found["hosts"]
+        assert host["home_version"] >= 0
+        assert [one["state"] for one in host["instances"]][:2] == ["active", "spare"]
+        assert all(isinstance(one["limit"], int) for one in host["instances"])
         assert ": done" in await run("out")
         assert "(iii)" in await run("steps")
 

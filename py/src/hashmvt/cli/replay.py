@@ -132,7 +132,7 @@ def _text(result: Replayed, instances: Sequence[InstanceSnapshot]) -> str:
     if result.skipped:
         lines.append(f"{plural(result.skipped, 'record')} without IPv4 written unchanged")
     if result.held:
-        lines.append(f"{plural(result.held, 'fragment')} still waited for the first one")
+        lines.append(f"{plural(result.held, 'fragment')} waited for their datagram's first")
     lines += [f"  dropped {n:,}: {reason.label} ({reason.text})" for reason, n in result.dropped]
     rows = [
         (

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import grpc
 import grpc.aio
-from google.protobuf.json_format import MessageToDict
 
 from hashmvt.config import CoordinatorConfig, load
 from hashmvt.dataplane.rpc import dataplane_pb2 as pb
@@ -149,10 +148,7 @@ def status(obj: tuple[Path, str], as_json: bool) -> None:
     """Show hosts, instances, moving ranges and heartbeats."""
     reply = _run(obj[0], lambda client: client.call(methods.STATUS, pb.Empty()))
     if as_json:
-        found = MessageToDict(
-            reply, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(_status(reply), indent=2))
         return
     for host in reply.hosts:
         click.echo(_host_text(host))
@@ -164,6 +160,35 @@ def status(obj: tuple[Path, str], as_json: bool) -> None:
             )
     refused = ", ".join(f"{reason} {n}" for reason, n in sorted(reply.refused.items()))
     click.echo(f"heartbeats {reply.heartbeats}, refused: {refused or 'none'}")
+
+
+def _status(reply: pb.StatusReply) -> dict[str, object]:
+    """The reply as JSON: protobuf's own writes 64-bit numbers as strings and states as numbers."""
+    return {
+        "hosts": [
+            {
+                **_plain(host),
+                "instances": [
+                    {**_plain(one), "state": InstanceState(one.state).name.lower()}
+                    for one in host.instances
+                ],
+            }
+            for host in reply.hosts
+        ],
+        "heartbeats": reply.heartbeats,
+        "refused": dict(reply.refused),
+    }
+
+
+def _plain(message: Message) -> dict[str, object]:
+    """The single values of a message; an optional one that is absent is null."""
+    return {
+        field.name: getattr(message, field.name)
+        if not field.has_presence or message.HasField(field.name)
+        else None
+        for field in message.DESCRIPTOR.fields
+        if field.message_type is None
+    }
 
 
 @command.command("steps")

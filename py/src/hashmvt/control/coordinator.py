@@ -88,8 +88,10 @@ class Member:
                 log.warning("%s: no heartbeat for %.0f s", self.host, silent_s)
             silent = quiet
             wake.clear()
+            # not wait_for: in Python 3.11 it loses a cancellation that comes with the event
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(wake.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await wake.wait()
 
     def _complain(self, error: DataplaneError) -> None:
         if str(error) != self._said:

@@ -203,7 +203,8 @@ class RemoteDataplane:
                     return  # the channel was closed under the stream
                 raise
             try:
-                await asyncio.wait_for(self._closed.wait(), RESUBSCRIBE_S)
+                async with asyncio.timeout(RESUBSCRIBE_S):
+                    await self._closed.wait()
             except TimeoutError:
                 continue
 
