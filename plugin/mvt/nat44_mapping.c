@@ -120,6 +120,16 @@ session_add (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint16_t rem_p
 
 /* ---- filtering: RFC 4787 section 5, RFC 5382 section 4.3 ---- */
 
+/* The port that tells a session's remote apart: none for an ICMP query, which names no remote port
+ * (RFC 5508 REQ-1), nor where UDP is filtered by address alone. */
+static uint16_t
+session_port (const mvt_entry_t *e, uint16_t rem_port)
+{
+	bool by_address = e->proto == MVT_PROTO_ICMP ||
+			  (e->proto == MVT_PROTO_UDP && e->filter == MVT_FILTER_AD);
+	return by_address ? 0 : rem_port;
+}
+
 static bool
 admit_datagram (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint16_t rem_port,
 		unsigned dir, uint32_t now, mvt_drop_t *drop)
@@ -129,9 +139,7 @@ admit_datagram (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint16_t re
 		nat44_touch (e, now);
 		return true;
 	}
-	/* an ICMP query names no remote port (RFC 5508 REQ-1) */
-	if (e->filter == MVT_FILTER_AD || e->proto == MVT_PROTO_ICMP)
-		rem_port = 0;
+	rem_port = session_port (e, rem_port);
 	if (e->rem_addr == rem_addr && e->rem_port == rem_port)
 	{
 		nat44_touch (e, now);
@@ -262,9 +270,7 @@ bool
 nat44_filter_allows (mvt_nat44_t *nat, const mvt_entry_t *e, const mvt_parsed_t *parsed,
 		     uint32_t now)
 {
-	bool by_address = e->proto == MVT_PROTO_ICMP ||
-			  (e->proto == MVT_PROTO_UDP && e->filter == MVT_FILTER_AD);
-	uint16_t rem_port = by_address ? 0 : parsed->sport;
+	uint16_t rem_port = session_port (e, parsed->sport);
 
 	if (e->state == MVT_ENTRY_STATIC || e->filter == MVT_FILTER_EI ||
 	    (e->rem_addr == parsed->src && e->rem_port == rem_port))
@@ -472,15 +478,11 @@ start_session (mvt_entry_t *e, const mvt_policy_t *p, uint32_t policy, const mvt
 		[MVT_PROTO_UDP] = MVT_TIMEOUT_UDP,
 		[MVT_PROTO_ICMP] = MVT_TIMEOUT_ICMP,
 	};
-	bool by_port = e->proto == MVT_PROTO_TCP ||
-		       (e->filter != MVT_FILTER_AD && e->proto == MVT_PROTO_UDP);
 
 	e->policy = (uint16_t) policy;
 	e->filter = p->filter[e->proto];
-	if (e->filter == MVT_FILTER_AD && e->proto == MVT_PROTO_UDP)
-		by_port = false;
 	e->rem_addr = parsed->dst;
-	e->rem_port = by_port ? parsed->dport : 0;
+	e->rem_port = session_port (e, parsed->dport);
 	if (e->proto == MVT_PROTO_TCP)
 	{
 		e->tcp_state = mvt_tcp_next (MVT_TCP_CLOSED, MVT_IN2OUT, parsed->tcp_flags);
