@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hashmvt.cli.bench import Result as BenchResult
+from hashmvt.cli.bench.nat import Result as BenchResult
 from hashmvt.cli.machine import this_machine
 from hashmvt.dataplane.embedded.bench import Case, Run
 
@@ -74,7 +74,7 @@ def test_figures_are_medians_with_their_spread() -> None:
 def test_figures_of_wrong_packets_fail(
     hashmvt: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hashmvt.cli.bench.measure", lambda *_a, **_k: Run(1, 1, 256, 3, 0))
+    monkeypatch.setattr("hashmvt.cli.bench.nat.measure", lambda *_a, **_k: Run(1, 1, 256, 3, 0))
     result = hashmvt("bench", "nat", "--flows", "512", "--runs", "1", "--no-new")
     assert result.code == 1
     assert "12 packets were not translated" in result.err

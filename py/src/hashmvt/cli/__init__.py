@@ -8,7 +8,6 @@ wrong ends here in one sentence on standard error and one of three exit codes: 0
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashmvt import __version__
+from hashmvt.cli.lazy import LazyGroup
 from hashmvt.errors import ConfigError, HashMvtError
 
 if TYPE_CHECKING:
@@ -38,30 +38,11 @@ class Failed(HashMvtError):  # noqa: N818 - reads as the outcome it is
     """A command could not do its work; the message is for people."""
 
 
-class _Commands(click.Group):
-    """The commands, each in the module of its name."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names."""
-        del ctx
-        return sorted(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
-        del ctx
-        if cmd_name not in _COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List names and summaries without importing them."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    modules=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="hashmvt")
 def group() -> None:
     """HashMVT: a scalable, stateful NAT44.

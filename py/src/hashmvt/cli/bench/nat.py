@@ -1,50 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``hashmvt bench``: measure on this machine."""
+"""``hashmvt bench nat``: what a packet costs in the core."""
 
 from __future__ import annotations
 
-import contextlib
 import statistics
-import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from hashmvt import __version__
 from hashmvt.cli import DONE, FAILED, say
-from hashmvt.cli.machine import this_machine
-from hashmvt.cli.output import Column, Json, number, plural, size, table, write_json
+from hashmvt.cli.bench.common import (
+    HELP,
+    NumbersType,
+    Spread,
+    heading,
+    json_option,
+    progress,
+    runs_option,
+    seed_option,
+    write_results,
+)
+from hashmvt.cli.output import Column, Json, number, plural, size, table
 from hashmvt.config import AddressRange, Config, Nat44Config, PolicyConfig, load
 from hashmvt.dataplane.embedded import engine_settings, stepped
 from hashmvt.dataplane.embedded.bench import Case, Run, measure
 from hashmvt.model import MAX_INSTANCES, Direction, Proto
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 _FLOWS = "4096,65536,1048576,4194304"
 _MAX_FLOWS = 1 << 26
 _BATCHES = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """A median with what lies around it."""
-
-    median: float
-    least: float
-    most: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of some values."""
-        return cls(statistics.median(values), min(values), max(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,35 +62,10 @@ class Result:
         )
 
 
-class FlowsType(click.ParamType["tuple[int, ...]"]):
-    """Numbers with commas between."""
-
-    name = "numbers"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Read them; usage error when they are none."""
-        if isinstance(value, tuple):
-            return value
-        parts = [part.strip().replace("_", "") for part in str(value).split(",")]
-        if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):  # noqa: PLR2004
-            self.fail(f"{value!r} is no list of numbers such as 4096,65536", param, ctx)
-        numbers = tuple(int(part) for part in parts)
-        if not all(1 <= flows <= _MAX_FLOWS for flows in numbers):
-            self.fail(f"flows are from 1 to {_MAX_FLOWS}", param, ctx)
-        return numbers
-
-
-@click.group("bench", context_settings=_HELP)
-def command() -> None:
-    """Measure HashMVT on this machine."""
-
-
-@command.command("nat", context_settings=_HELP)
+@click.command("nat", context_settings=HELP)
 @click.option(
     "--flows",
-    type=FlowsType(),
+    type=NumbersType("flows", _MAX_FLOWS, "4096,65536"),
     default=_FLOWS,
     show_default=True,
     metavar="N,N,...",
@@ -134,14 +99,7 @@ def command() -> None:
     metavar="N",
     help="Instances side by side, each on its own thread.",
 )
-@click.option(
-    "--runs",
-    type=click.IntRange(1, 1000),
-    default=5,
-    show_default=True,
-    metavar="N",
-    help="Runs of each case; figures are their median.",
-)
+@runs_option(default=5)
 @click.option(
     "--batches",
     type=click.IntRange(1, 1 << 20),
@@ -150,13 +108,7 @@ def command() -> None:
     metavar="N",
     help="Batches of 256 packets in a run.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0, (1 << 64) - 1),
-    default=1,
-    show_default=True,
-    help="Of every random choice.",
-)
+@seed_option
 @click.option(
     "-c",
     "--config",
@@ -165,8 +117,8 @@ def command() -> None:
     type=click.Path(path_type=Path),
     help="Timeouts, limits, block size and modes to measure with; default: theirs.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-def nat(
+@json_option
+def command(
     *,
     flows: tuple[int, ...],
     direction: str,
@@ -208,7 +160,7 @@ def nat(
             if n >= 256  # noqa: PLR2004 - a batch
         ]
     results = []
-    with _progress(len(cases) * runs) as step:
+    with progress(len(cases) * runs) as step:
         for case in cases:
             found = []
             for turn in range(runs):
@@ -216,7 +168,7 @@ def nat(
                 step()
             results.append(Result.of(case, found))
     if as_json:
-        write_json({"machine": _machine(), "results": [_json(r, runs) for r in results]})
+        write_results([_json(r, runs) for r in results])
     else:
         click.echo(_text(results, runs))
     wrong = sum(result.wrong for result in results)
@@ -235,30 +187,11 @@ def _default() -> Config:
     return Config(path=Path("default"), nat44=Nat44Config(policy))
 
 
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """Show progress on a terminal, nothing in a pipe."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    bar = Progress(
-        TextColumn("bench"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("bench", total=total)
-        yield lambda: bar.advance(task)
-
-
 def _order(case: Case) -> str:
     return "new" if case.new_flows else "random" if case.random_order else "sequential"
 
 
 def _text(results: Sequence[Result], runs: int) -> str:
-    machine = this_machine()
     rows = [
         (
             result.case.direction.name.lower(),
@@ -282,12 +215,7 @@ def _text(results: Sequence[Result], runs: int) -> str:
         Column("Mpps"),
         Column("per mapping"),
     ]
-    head = f"{machine.cpu}, {plural(machine.cpus, 'CPU')}, kernel {machine.kernel}"
-    return f"{head}; median of {plural(runs, 'run')}\n{table(columns, rows)}"
-
-
-def _machine() -> Json:
-    return {**asdict(this_machine()), "hashmvt": __version__}
+    return f"{heading(runs)}\n{table(columns, rows)}"
 
 
 def _json(result: Result, runs: int) -> Json:
@@ -300,12 +228,8 @@ def _json(result: Result, runs: int) -> Json:
         "proto": case.proto.name.lower(),
         "instances": case.instances,
         "runs": runs,
-        "clocks_per_packet": round(result.clocks.median, 2),
-        "clocks_per_packet_min": round(result.clocks.least, 2),
-        "clocks_per_packet_max": round(result.clocks.most, 2),
-        "mpps": round(result.mpps.median, 3),
-        "mpps_min": round(result.mpps.least, 3),
-        "mpps_max": round(result.mpps.most, 3),
+        **result.clocks.json("clocks_per_packet"),
+        **result.mpps.json("mpps", 3),
         "bytes_per_mapping": round(result.bytes_per_mapping, 1),
         "packets": result.packets,
         "wrong": result.wrong,

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``hashmvt bench``: measure on this machine.
+
+One module per measurement; what they share (options, spreads, the frame of the JSON) is in
+``common``.
+"""
+
+from __future__ import annotations
+
+import click
+
+from hashmvt.cli.lazy import LazyGroup
+
+_MEASUREMENTS = {
+    "nat": ("hashmvt.cli.bench.nat", "what a packet costs in the core"),
+}
+
+
+@click.group(
+    "bench",
+    cls=LazyGroup,
+    modules=_MEASUREMENTS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+def command() -> None:
+    """Measure HashMVT on this machine."""

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the measurements have in common: options, spreads, progress, the frame of the output."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from hashmvt import __version__
+from hashmvt.cli.machine import this_machine
+from hashmvt.cli.output import Json, plural, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+HELP = {"help_option_names": ["-h", "--help"]}
+PAPER_RUNS = 20
+"""Of each point, as in the paper's experiments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A median with what lies around it."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of some values."""
+        return cls(statistics.median(values), min(values), max(values))
+
+    def json(self, name: str, digits: int = 2) -> dict[str, Json]:
+        """Return the figure ``name`` with ``_min`` and ``_max`` beside it."""
+        return {
+            name: round(self.median, digits),
+            f"{name}_min": round(self.least, digits),
+            f"{name}_max": round(self.most, digits),
+        }
+
+
+class NumbersType(click.ParamType["tuple[int, ...]"]):
+    """Numbers with commas between, each in a range."""
+
+    name = "numbers"
+
+    def __init__(self, what: str, most: int, example: str) -> None:
+        """Take ``what`` they count (for the error), from 1 to ``most``."""
+        self._what, self._most, self._example = what, most, example
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Read them; usage error when they are none."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip().replace("_", "") for part in str(value).split(",")]
+        if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):  # noqa: PLR2004
+            self.fail(f"{value!r} is no list of numbers such as {self._example}", param, ctx)
+        numbers = tuple(int(part) for part in parts)
+        if not all(1 <= number <= self._most for number in numbers):
+            self.fail(f"{self._what} are from 1 to {self._most}", param, ctx)
+        return numbers
+
+
+def runs_option(default: int) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return the option ``--runs``."""
+    return click.option(
+        "--runs",
+        type=click.IntRange(1, 1000),
+        default=default,
+        show_default=True,
+        metavar="N",
+        help="Runs of each case; figures are their median.",
+    )
+
+
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(0, (1 << 64) - 1),
+    default=1,
+    show_default=True,
+    help="Of every random choice.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+
+
+@contextlib.contextmanager
+def progress(total: int) -> Iterator[Callable[[], None]]:
+    """Show progress on a terminal, nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    bar = Progress(
+        TextColumn("bench"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("bench", total=total)
+        yield lambda: bar.advance(task)
+
+
+def heading(runs: int) -> str:
+    """Return the line above a table: the machine, and of how many runs figures are medians."""
+    machine = this_machine()
+    return (
+        f"{machine.cpu}, {plural(machine.cpus, 'CPU')}, kernel {machine.kernel}; "
+        f"median of {plural(runs, 'run')}"
+    )
+
+
+def write_results(results: list[Json]) -> None:
+    """Write the JSON of a measurement: the machine, then one row per measured case."""
+    write_json({"machine": {**asdict(this_machine()), "hashmvt": __version__}, "results": results})
