@@ -193,6 +193,5 @@ nat44_special (mvt_nat44_t *nat, mvt_pkt_t *pkt, uint32_t now)
 void
 mvt_nat44_process (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now)
 {
-	nat44_load_snapshots (nat);
-	nat44_process_inline (nat, pkts, n, now);
+	nat44_process_batch (nat, pkts, n, now);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The hit path: what is done for every packet of a batch. nat44.c includes it once; a host that
- * compiles for several CPUs may include it once for each.
+ * compiles for several CPUs includes it once for each and calls nat44_process_batch.
  *
  * Stages, a chunk of packets each, so that the memory accesses of several chunks are in flight
  * while another one is computed:
@@ -349,7 +349,8 @@ nat44_chunk_rewrite (mvt_nat44_t *nat, const nat44_batch_t *batch, nat44_chunk_t
 		}                                         \
 	} while (0)
 
-static inline __attribute__ ((always_inline)) void
+/* Returns how many packets were no plain hits; all others are TRANSLATED. */
+static inline __attribute__ ((always_inline)) uint32_t
 nat44_process_inline (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now)
 {
 	const nat44_batch_t batch = {
@@ -415,6 +416,15 @@ nat44_process_inline (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t no
 	nat44_add (&nat->counters.handed_in, handed_in);
 	nat44_add (&nat->counters.translated_in2out, n - out2in - (special & 0xffff));
 	nat44_add (&nat->counters.translated_out2in, out2in - (special >> 16));
+	return (special & 0xffff) + (special >> 16);
+}
+
+/* mvt_nat44_process, and how many packets were no plain hits. */
+static inline __attribute__ ((always_inline)) uint32_t
+nat44_process_batch (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now)
+{
+	nat44_load_snapshots (nat);
+	return nat44_process_inline (nat, pkts, n, now);
 }
 
 #endif /* MVT_NAT44_INLINES_H */
