@@ -14,9 +14,9 @@ export HASHMVT_JOBS := $(JOBS)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-C_SOURCES := $(shell find plugin CMakeLists.txt -name '*.[ch]' -o -name CMakeLists.txt)
+C_SOURCES := $(shell find plugin/mvt plugin/engine CMakeLists.txt -name '*.[ch]' -o -name CMakeLists.txt)
 PY_META   := py/pyproject.toml py/setup.py $(wildcard py/src/hashmvt/_ffi/*.py)
-EXTRAS    := 'py[test,lint]'
+EXTRAS    := 'py[test,lint,vpp]'
 
 RUFF         := $(BIN)/ruff
 RUFF_FIRST   := lint.isort.known-first-party=["hashmvt", "HashMvt", "tests"]
@@ -27,6 +27,7 @@ DEP_BUILD := $(BUILD)/.stamp-dep-build
 DEP_TEST  := $(BUILD)/.stamp-dep-test
 VENV_PIP  := $(VENV)/.stamp-venv
 INSTALLED := $(VENV)/.stamp-installed
+VPP_LOG   := $(BUILD)/log/vpp.log
 DEV       := $(VENV)/.stamp-dev
 
 # $(call step,what,log,command): one line while it runs; its output only when it fails; one at a
@@ -38,7 +39,8 @@ else echo "failed; $(BUILD)/log/$(2).log ends:"; tail -n 30 $(BUILD)/log/$(2).lo
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install-dep build run test robot fuzz bench fmt check clean dev c-build
+.PHONY: help install-dep build plugin plugin-build plugin-deb install pkg-deb run test robot fuzz bench fmt check \
+        clean dev c-build
 
 help: ## what can be made
 	@echo 'HashMVT: stateful NAT44 on match-value tables'
@@ -74,10 +76,36 @@ $(DEV): $(INSTALLED) py/pyproject.toml Makefile
 	  $(BIN)/python -m pip install -q --no-build-isolation -e $(EXTRAS))
 	@touch $@
 
-build: $(INSTALLED) ## build; leaves hashmvt, hashmvt-agent and hashmvt-coord in .venv/bin
+build: $(INSTALLED) plugin ## build; leaves hashmvt, hashmvt-agent and hashmvt-coord in .venv/bin
+
+# Asked each time, for a VPP comes and goes behind make's back.
+plugin: | $(DEP_BUILD) # the VPP plugin alone, in build/vpp/lib/vpp_plugins
+	@mkdir -p $(BUILD)/log; flock $(BUILD)/.lock cmake -S . -B $(BUILD)/vpp -DHASHMVT_WITH_TESTS=OFF \
+	  >$(VPP_LOG) 2>&1 || { tail -n 30 $(VPP_LOG); exit 1; }
+	@said=$$(sed -n 's/^-- VPP plugin: //p' $(VPP_LOG)); case $$said in \
+	  built*) $(MAKE) plugin-build;; *) printf '%-52s %s\n' 'VPP plugin' "$$said";; esac
+
+plugin-build:
+	$(call step,$(shell sed -n 's/^-- VPP plugin: built/VPP plugin/p' $(VPP_LOG)),plugin,\
+	  cmake --build $(BUILD)/vpp --target hashmvt_plugin)
+
+install: plugin ## install the VPP plugin beside the plugins of VPP (as root)
+	@grep -q '^-- VPP plugin: built' $(VPP_LOG)
+	@cmake --install $(BUILD)/vpp --component vpp-plugin-hashmvt
+
+pkg-deb: build ## packages in dist/: the plugin's .deb where a VPP is installed, the Python wheel
+	@rm -rf dist
+	$(call step,Python wheel in dist/,wheel,\
+	  $(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist py)
+	@if grep -q '^-- VPP plugin: built' $(VPP_LOG); then $(MAKE) plugin-deb; \
+	  else printf '%-52s %s\n' 'VPP plugin in dist/' 'not made, there is no plugin'; fi
+
+plugin-deb:
+	$(call step,VPP plugin in dist/,deb,\
+	  cd $(BUILD)/vpp && rm -f *.deb && cpack -G DEB && cp *.deb ../../dist)
 
 c-build: $(DEP_TEST) # the C libraries and their unit tests alone, in build/release
-	@cmake -S . -B $(BUILD)/release -G Ninja >/dev/null
+	@cmake -S . -B $(BUILD)/release -G Ninja -DHASHMVT_WITH_VPP=OFF >/dev/null
 	@ninja -C $(BUILD)/release -j $(JOBS)
 
 dev: $(DEP_TEST) $(DEV) # the environment of the test runner

@@ -29,7 +29,8 @@ class BuildBinding(build_ext):
             sys.exit("cmake is missing: install it (Debian: apt install cmake) and try again")
         if not (SOURCE / "plugin" / "engine").is_dir():
             sys.exit("the C sources are missing: install from a checkout of the repository")
-        subprocess.run([cmake, "-S", SOURCE, "-B", NATIVE, "-DHASHMVT_WITH_TESTS=OFF"], check=True)
+        options = ["-DHASHMVT_WITH_TESTS=OFF", "-DHASHMVT_WITH_VPP=OFF"]
+        subprocess.run([cmake, "-S", SOURCE, "-B", NATIVE, *options], check=True)
         jobs = os.environ.get("HASHMVT_JOBS", str(os.cpu_count() or 1))
         subprocess.run(
             [cmake, "--build", NATIVE, "--target", "mvt_engine", "--parallel", jobs], check=True
