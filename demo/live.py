@@ -63,6 +63,7 @@ class Live:
         self._state = view.State()
         self._children: list[Child] = []
         self._progress = wire.ClientReport()
+        self._watcher: asyncio.Task[None] | None = None
 
     async def run(self) -> bool:
         """Whether every check was ok."""
@@ -111,7 +112,7 @@ class Live:
         ]
         client = await self._child("client", topology.CLIENT, "demo.traffic.client")
 
-        watcher = asyncio.create_task(self._watch(show))
+        watcher = self._watcher = asyncio.create_task(self._watch(show))
         try:
             self._state.phase = "early clients"
             await client.send("start")
@@ -177,6 +178,8 @@ class Live:
             task.cancel()
 
     def _check(self) -> None:
+        if self._watcher is not None and self._watcher.done():
+            self._watcher.result()  # raises what ended it
         self._nat.check()
         for child in self._children:
             child.check()

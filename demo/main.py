@@ -2,7 +2,7 @@
 """Chooses what can be shown on this machine, and how it ends.
 
 Exit codes: 0 every check ok; 1 a check failed or a part broke; 2 wrong usage; 128 + signal when
-interrupted.
+interrupted, also by a reader of the output that went away (SIGPIPE).
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def main(arguments: Sequence[str]) -> int:
     reason = "as asked" if options.offline else sandbox.why_not()
     if reason is None:
         return sandbox.run(_live)
-    print(f"HashMVT on a capture ({reason}): real traffic needs root, network namespaces and TUN")
+    print(
+        f"HashMVT on a capture ({reason}): real traffic needs root, network namespaces and TUN",
+        flush=True,
+    )
     return _offline()
 
 
@@ -59,6 +62,8 @@ def _live() -> int:
         raise
     except TimeoutError:
         print(f"FAILED: not finished within {LIMIT_S} s", file=sys.stderr)
+    except BrokenPipeError:
+        raise  # nobody reads on
     except (ChildError, RuntimeError, OSError) as error:
         print(f"FAILED: {error}", file=sys.stderr)
     sys.stderr.flush()
@@ -79,6 +84,8 @@ def _offline() -> int:
         signal.signal(number, stop)
     try:
         ok = offline.run(PLAN)
+    except BrokenPipeError:
+        raise
     except (RuntimeError, OSError, ValueError) as error:
         print(f"FAILED: {error}", file=sys.stderr)
         ok = False

@@ -11,6 +11,7 @@ The outer process only waits and passes signals on; should it be killed, so is t
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -33,6 +34,8 @@ TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 
 _OWN = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+READER_LEFT = 128 + signal.SIGPIPE
+"""The exit code when nobody reads our output any more, as a shell says it."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -152,9 +155,12 @@ def _first_process(inner: Callable[[], int]) -> None:
         code = inner()
     except Interrupted:
         code = 130
+    except BrokenPipeError:
+        code = READER_LEFT
     except BaseException:  # noqa: BLE001 - the last line of a process; everything is reported
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                stream.flush()
         os._exit(code)
