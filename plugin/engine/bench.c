@@ -11,8 +11,14 @@
 #include <string.h>
 #include <time.h>
 
-#define INTERRUPTED    4u /* times the median of a batch */
+#define INTERRUPTED    4u  /* times the median of a batch */
+#define PER_HOST       16u /* mappings; more where HOSTS_MAX hosts do not do */
 #define HOSTS_MAX      65536u
+#define NEW_SHARE      8u    /* new mappings are timed on top of this many times as many */
+#define NEW_MIN	       4096u /* but no fewer than these */
+#define TOUCH_BATCHES  1024u
+#define TOUCH_AHEAD    16u	   /* packets between two steps of touch */
+#define PER_BUCKET_10  62u	   /* tenths of an entry in a bucket of a full index */
 #define SLOT	       64u	   /* bytes of a packet in memory */
 #define PACKET	       46u	   /* 64 on Ethernet, without its header and checksum */
 #define RING	       4u	   /* batches that the packets' memory cycles through */
@@ -41,6 +47,7 @@ typedef struct bench
 	uint32_t n_slots; /* addresses of each instance */
 	uint32_t block_bits;
 	uint32_t hosts;
+	uint32_t n_new; /* mappings that are timed, after c->flows that are not */
 	uint64_t random;
 	mvt_nat44_t *nat;
 	flow_key_t *keys;
@@ -51,7 +58,8 @@ typedef struct bench
 	uint64_t *samples; /* clocks of each batch */
 	uint32_t n_samples;
 	/* out */
-	uint64_t clocks, done, wrong, setup_wrong;
+	double clocks, touch_clocks; /* of a packet */
+	uint64_t done, wrong, setup_wrong;
 	uint32_t interrupted;
 	double seconds;
 } bench_t;
@@ -97,6 +105,18 @@ make_key (const bench_t *b, uint32_t flow, flow_key_t *key)
 		.in_addr = (INSIDE | b->id << (32 - INSIDE_LEN)) + 1 + flow % b->hosts,
 		.in_port = (uint16_t) (1024 + flow / b->hosts),
 	};
+}
+
+/* A mapping that is not there yet, of a host that is. Hosts come in another order than they did at
+ * first, so that their records are not met one after the other: the multiplier is a prime above
+ * HOSTS_MAX, hence none of them twice. */
+static void
+make_new_key (const bench_t *b, uint32_t i, flow_key_t *key)
+{
+	uint32_t host = (uint32_t) (i * 2654435761ull % b->hosts);
+	uint32_t ports = (b->c->flows + b->hosts - 1) / b->hosts;
+
+	make_key (b, (ports + i / b->hosts) * b->hosts + host, key);
 }
 
 static void
@@ -187,21 +207,82 @@ by_value (const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* A batch that took many times the median was not alone on its CPU: the time is another
- * process's or the hypervisor's. */
-static void
-sum_up (bench_t *b)
+/* Clocks of a packet, the mean of all batches but those that took many times the median: they were
+ * not alone on their CPU, the time is another process's or the hypervisor's. Begins afresh. */
+static double
+sum_up (bench_t *b, uint32_t *interrupted)
 {
 	uint32_t n = b->n_samples;
+	uint64_t clocks = 0;
 
+	*interrupted = 0;
 	if (n == 0)
-		return;
+		return 0;
 	qsort (b->samples, n, sizeof *b->samples, by_value);
 	while (b->samples[n - 1] > INTERRUPTED * b->samples[b->n_samples / 2])
 		n--;
 	for (uint32_t i = 0; i < n; i++)
-		b->clocks += b->samples[i];
-	b->interrupted = b->n_samples - n;
+		clocks += b->samples[i];
+	*interrupted = b->n_samples - n;
+	b->n_samples = 0;
+	return (double) clocks / (double) n / MVT_BATCH_MAX;
+}
+
+/* What the memory costs, whatever the program: two lines per packet, the second known by the first,
+ * both asked for ahead. There are as many lines of each kind as the instance has buckets and
+ * entries. Returns the sum of what was read, so that the reading cannot be left out. */
+static uint64_t
+touch (const uint64_t *first, const uint64_t *second, const uint32_t *keys)
+{
+	const uint32_t line = MVT_CACHE_LINE / sizeof *first;
+	uint64_t at[MVT_BATCH_MAX], sum = 0;
+
+	for (uint32_t i = 0; i < MVT_BATCH_MAX + 2 * TOUCH_AHEAD; i++)
+	{
+		uint32_t k = i;
+		if (k < MVT_BATCH_MAX)
+			__builtin_prefetch (&first[keys[k] * line]);
+		k = i - TOUCH_AHEAD;
+		if (k < MVT_BATCH_MAX)
+		{
+			at[k] = first[keys[k] * line];
+			__builtin_prefetch (&second[at[k] * line]);
+		}
+		k -= TOUCH_AHEAD;
+		if (k < MVT_BATCH_MAX)
+			sum += second[at[k] * line];
+	}
+	return sum;
+}
+
+static void
+measure_touch (bench_t *b)
+{
+	uint32_t flows = b->c->flows, n = (uint32_t) (flows * 10ull / PER_BUCKET_10) + 1;
+	size_t size[2] = { (size_t) n * MVT_CACHE_LINE, (size_t) flows * MVT_CACHE_LINE };
+	uint64_t *first = mvt_mem_alloc (&b->arena.mem, size[0], MVT_CACHE_LINE);
+	uint64_t *second = mvt_mem_alloc (&b->arena.mem, size[1], MVT_CACHE_LINE);
+	uint32_t keys[MVT_BATCH_MAX], interrupted;
+	volatile uint64_t sum = 0;
+
+	for (size_t i = 0; first && i < n; i++)
+		first[i * MVT_CACHE_LINE / sizeof *first] = mvt_random_below (&b->random, flows);
+	if (second)
+		memset (second, 1, size[1]);
+	for (uint32_t batch = 0; first && second && batch < 2 * TOUCH_BATCHES; batch++)
+	{
+		uint64_t before;
+
+		for (uint32_t i = 0; i < MVT_BATCH_MAX; i++)
+			keys[i] = mvt_random_below (&b->random, n);
+		before = ordered_cycles ();
+		sum += touch (first, second, keys);
+		if (batch >= TOUCH_BATCHES)
+			b->samples[b->n_samples++] = ordered_cycles () - before;
+	}
+	b->touch_clocks = sum_up (b, &interrupted);
+	mvt_mem_free (&b->arena.mem, first, size[0]);
+	mvt_mem_free (&b->arena.mem, second, size[1]);
 }
 
 static void
@@ -215,7 +296,7 @@ measure (bench_t *b)
 	{
 		uint64_t clocks;
 
-		if (c->new_flows && flow + MVT_BATCH_MAX > c->flows)
+		if (c->new_flows && flow + MVT_BATCH_MAX > b->n_new)
 			break;
 		for (uint32_t i = 0; i < MVT_BATCH_MAX; i++)
 		{
@@ -227,7 +308,9 @@ measure (bench_t *b)
 				which = mvt_random_below (&b->random, c->flows);
 			/* inside endpoints are computed, so that a list of them does not push the
 			 * table out of the caches: no real packet comes from such a list */
-			if (c->direction == MVT_IN2OUT || c->new_flows)
+			if (c->new_flows)
+				make_new_key (b, which, &key);
+			else if (c->direction == MVT_IN2OUT)
 				make_key (b, which, &key);
 			else
 				key = b->keys[which];
@@ -245,21 +328,22 @@ measure (bench_t *b)
 		b->done += MVT_BATCH_MAX;
 		b->wrong += count_wrong (b, MVT_BATCH_MAX);
 	}
-	sum_up (b);
+	b->clocks = sum_up (b, &b->interrupted);
 }
 
-static void *
-bench_main (void *arg)
+/* The instance with its blocks and c->flows mappings; b->err where it cannot be. */
+static void
+create (bench_t *b)
 {
-	bench_t *b = arg;
 	const mvt_engine_config_t *c = b->config;
+	uint32_t most = b->c->flows + b->n_new;
 	uint32_t per_slot = 65536u >> b->block_bits, n = b->n_slots * per_slot;
 	uint32_t *blocks = malloc (n * sizeof *blocks);
 	uint64_t allocatable[1024];
 	mvt_nat44_config_t config = {
 		.instance = (uint16_t) b->id,
 		.n_instances = (uint16_t) b->n,
-		.max_mappings = c->max_mappings > b->c->flows ? c->max_mappings : b->c->flows,
+		.max_mappings = c->max_mappings > most ? c->max_mappings : most,
 		.max_sessions = c->max_sessions,
 		.max_hosts = c->max_hosts,
 		.fragment_timeout = c->fragment_timeout ? c->fragment_timeout : 2,
@@ -284,18 +368,46 @@ bench_main (void *arg)
 			blocks[i] = b->id * n + i;
 		while (mvt_nat44_job (b->nat, &take, 0) == MVT_ERR_AGAIN)
 			;
-		if (!b->c->new_flows)
-			set_up (b);
+		set_up (b);
 	}
 	else if (!b->err)
 		b->err = MVT_ERR_NO_MEMORY;
 	free (blocks);
+}
+
+static void *
+bench_main (void *arg)
+{
+	bench_t *b = arg;
+
+	create (b);
 	pthread_barrier_wait (b->barrier); /* the resident set is read here */
 	pthread_barrier_wait (b->barrier);
 	if (b->nat)
 		measure (b);
 	pthread_barrier_wait (b->barrier);
+	if (b->nat && !b->c->new_flows)
+		measure_touch (b);
 	return NULL;
+}
+
+/* What the mappings of an instance take, page by page. In huge pages it is hidden by what is
+ * reserved beside it, so this instance is one of its own, on small ones. */
+static void
+count_memory (bench_t *b)
+{
+	arena_t arena = b->arena;
+	uint64_t before = memory_use ().resident, after;
+
+	arena_init (&b->arena, -1, arena.budget);
+	b->arena.small_pages = true;
+	create (b);
+	after = memory_use ().resident;
+	b->c->memory_bytes = after > before ? after - before : 0;
+	mvt_nat44_remove (b->nat);
+	b->nat = NULL;
+	b->setup_wrong = 0;
+	b->arena = arena;
 }
 
 /* ---- all of them ---- */
@@ -366,8 +478,7 @@ static void
 run_all (bench_t *b, uint32_t n, mvt_bench_case_t *c)
 {
 	pthread_barrier_t barrier;
-	uint64_t before = memory_resident (), after;
-	uint64_t clocks = 0, counted = 0;
+	memory_use_t before = memory_use (), after;
 
 	pthread_barrier_init (&barrier, NULL, n + 1);
 	for (uint32_t i = 0; i < n; i++)
@@ -379,43 +490,45 @@ run_all (bench_t *b, uint32_t n, mvt_bench_case_t *c)
 			sched_yield ();
 	}
 	pthread_barrier_wait (&barrier);
-	if (!c->new_flows)
-	{
-		after = memory_resident ();
-		c->memory_bytes = after > before ? after - before : 0;
-	}
+	after = memory_use ();
+	c->resident = after.resident - before.resident;
+	c->resident_reserved = after.reserved - before.reserved;
+	c->resident_transparent = after.transparent - before.transparent;
 	pthread_barrier_wait (&barrier);
 	pthread_barrier_wait (&barrier);
-	after = memory_resident ();
-	if (c->new_flows)
-		c->memory_bytes = after > before ? after - before : 0;
 	for (uint32_t i = 0; i < n; i++)
 	{
 		pthread_join (b[i].thread, NULL);
-		clocks += b[i].clocks;
-		counted += (uint64_t) (b[i].n_samples - b[i].interrupted) * MVT_BATCH_MAX;
+		c->clocks_per_packet += b[i].clocks / n;
+		c->touch_clocks += b[i].touch_clocks / n;
 		c->interrupted += b[i].interrupted;
 		c->packets += b[i].done;
 		c->wrong += b[i].wrong + b[i].setup_wrong;
 		if (b[i].seconds > c->seconds)
 			c->seconds = b[i].seconds;
 	}
-	if (counted)
-		c->clocks_per_packet = (double) clocks / (double) counted;
 	pthread_barrier_destroy (&barrier);
+}
+
+static uint32_t
+hosts_of (uint32_t flows)
+{
+	uint32_t hosts = (flows + PER_HOST - 1) / PER_HOST;
+
+	return hosts < HOSTS_MAX ? hosts : HOSTS_MAX;
 }
 
 /* Memory that is not the instances': touched before their growth is measured. */
 static bool
 prepare (bench_t *b, mvt_bench_case_t *c)
 {
-	size_t keys = c->new_flows ? 1 : (size_t) c->flows;
+	size_t keys = c->flows, samples = c->batches > TOUCH_BATCHES ? c->batches : TOUCH_BATCHES;
 
 	b->keys = malloc (keys * sizeof *b->keys);
 	b->packets = NULL;
 	if (posix_memalign ((void **) &b->packets, 4096, (size_t) RING * MVT_BATCH_MAX * SLOT))
 		b->packets = NULL;
-	b->samples = calloc (c->batches + 1, sizeof *b->samples);
+	b->samples = calloc (samples, sizeof *b->samples);
 	if (!b->keys || !b->packets || !b->samples)
 		return false;
 	memset (b->keys, 1, keys * sizeof *b->keys);
@@ -437,7 +550,7 @@ mvt_engine_bench (const mvt_engine_config_t *config, mvt_bench_case_t *c, char *
 	mvt_err_t error = MVT_ERR_INVALID;
 
 	*err = 0;
-	c->clocks_per_packet = c->seconds = 0;
+	c->clocks_per_packet = c->touch_clocks = c->seconds = 0;
 	c->packets = c->wrong = c->memory_bytes = 0;
 	c->interrupted = 0;
 	if (block_size == 0)
@@ -472,12 +585,19 @@ mvt_engine_bench (const mvt_engine_config_t *config, mvt_bench_case_t *c, char *
 		b[i].n = n;
 		b[i].n_slots = n_slots;
 		b[i].block_bits = (uint32_t) __builtin_ctz (block_size);
-		b[i].hosts = c->flows < HOSTS_MAX ? c->flows : HOSTS_MAX;
+		b[i].hosts = hosts_of (c->flows);
+		if (c->new_flows)
+			b[i].n_new =
+				c->flows / NEW_SHARE > NEW_MIN ? c->flows / NEW_SHARE : NEW_MIN;
 		b[i].random = engine_mix (&random) | 1;
 		arena_init (&b[i].arena, -1, arena.budget / n);
 		if (!prepare (&b[i], c))
 			error = MVT_ERR_NO_MEMORY;
 	}
+	if (!error && c->count_memory)
+		count_memory (&b[0]);
+	if (!error)
+		error = b[0].err;
 	if (!error)
 		run_all (b, n, c);
 	for (uint32_t i = 0; b && i < n; i++)

@@ -239,22 +239,33 @@ typedef struct
 	uint8_t direction; /* of the packets that are timed: MVT_IN2OUT or MVT_OUT2IN */
 	uint8_t random_order;
 	uint8_t proto;	   /* MVT_PROTO_UDP or TCP */
-	uint8_t new_flows; /* measure making mappings instead of hits; ends when all flows exist */
+	uint8_t new_flows; /* measure making mappings instead of hits: on top of those flows, an
+			      eighth of them more, at least 4,096, for the same hosts in another
+			      order */
 	uint64_t seed;
 	double clocks_per_packet; /* out: TSC clocks in mvt_nat44_process and background alone; the
 				     mean of all batches but the interrupted ones */
+	double touch_clocks;	  /* out: the same of a loop that only reads, for each packet, a
+				     random line and the one that it names, both asked for ahead,
+				     out of as many lines as the instance has buckets and entries:
+				     what the memory costs here. 0 with new_flows */
 	double seconds;		  /* out: that were timed, of the slowest instance */
 	uint64_t packets;	  /* out: of all instances */
 	uint64_t wrong;		  /* out: packets whose verdict was not TRANSLATED */
-	uint64_t memory_bytes;	  /* out: resident memory that the instances took */
-	uint32_t instances;	  /* in: threads side by side, each its own instance; 0: one */
-	uint32_t interrupted;	  /* out: batches that took over four times the median */
+	uint64_t memory_bytes;	  /* out, with count_memory: what one instance with its flows takes
+				     in pages of 4 KiB */
+	uint64_t resident;	  /* out: of the timed instances, all pages; of these */
+	uint64_t resident_reserved;    /* in huge pages that were reserved (hugetlb) */
+	uint64_t resident_transparent; /* in transparent ones */
+	uint32_t instances;	       /* in: threads side by side, each its own instance; 0: one */
+	uint32_t interrupted;	       /* out: batches that took over four times the median */
+	uint8_t count_memory; /* in: makes all mappings once more, on an instance of its own */
 } mvt_bench_case_t;
 
 /* Instances of their own on packets of 46 bytes (64 on Ethernet), written outside the timed part:
- * the core without I/O. Inside hosts are 65,536 of 10/8 per instance (fewer where flows are), the
- * pool is large enough; of config, the limits, timeouts (policy 0; NULL: the defaults), block size
- * and modes are used. One call is one run: medians are the caller's. */
+ * the core without I/O. Inside hosts are of 10/8, with 16 mappings each, or more where 65,536 hosts
+ * do not do; half the pool is used; of config, the limits, timeouts (policy 0; NULL: the defaults),
+ * block size and modes are used. One call is one run: medians are the caller's. */
 int mvt_engine_bench (const mvt_engine_config_t *config, mvt_bench_case_t *bench, char *err);
 
 #endif /* MVT_ENGINE_H */

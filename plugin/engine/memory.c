@@ -70,7 +70,7 @@ map_huge (size_t size, int log2, int node)
 
 /* 2 MiB aligned, so that transparent huge pages fit and munmap of the rounded size is exact. */
 static void *
-map_small (size_t size, int node)
+map_small (size_t size, int node, bool huge)
 {
 	size_t slack = size >= PAGE_2M ? PAGE_2M : 0;
 	char *p = mmap (NULL, size + slack, PROT_READ | PROT_WRITE,
@@ -87,24 +87,24 @@ map_small (size_t size, int node)
 		p += before;
 		if (slack - before)
 			munmap (p + size, slack - before);
-		madvise (p, size, MADV_HUGEPAGE);
+		madvise (p, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	}
 	prefer_node (p, size, node);
 	return p;
 }
 
 static void *
-map (size_t size, int node)
+map (size_t size, int node, bool huge)
 {
 	size_t unit = unit_of (size);
 	size_t rounded = round_up (size, unit);
 	void *p = NULL;
 
-	if (unit == PAGE_1G)
+	if (huge && unit == PAGE_1G)
 		p = map_huge (rounded, 30, node);
-	if (!p && unit >= PAGE_2M)
+	if (huge && !p && unit >= PAGE_2M)
 		p = map_huge (rounded, 21, node);
-	return p ? p : map_small (rounded, node);
+	return p ? p : map_small (rounded, node, huge);
 }
 
 static void *
@@ -121,7 +121,7 @@ arena_alloc (void *ctx, size_t size, size_t align)
 		return NULL;
 	}
 	if (size >= ARENA_MAP_MIN)
-		p = map (size, arena->node);
+		p = map (size, arena->node, !arena->small_pages);
 	else if (posix_memalign (&p, align < sizeof (void *) ? sizeof (void *) : align, size) == 0)
 		memset (p, 0, size);
 	if (!p)
@@ -221,13 +221,16 @@ memory_free (void)
 	return available;
 }
 
-uint64_t
-memory_resident (void)
+memory_use_t
+memory_use (void)
 {
-	uint64_t rss = 0, huge = 0;
+	uint64_t rss = 0, reserved = 0, transparent = 0;
 	read_number ("/proc/self/status", "VmRSS:", &rss);
-	read_number ("/proc/self/status", "HugetlbPages:", &huge);
-	return (rss + huge) << 10;
+	read_number ("/proc/self/status", "HugetlbPages:", &reserved);
+	read_number ("/proc/self/smaps_rollup", "AnonHugePages:", &transparent);
+	return (memory_use_t){ .resident = (rss + reserved) << 10,
+			       .reserved = reserved << 10,
+			       .transparent = transparent << 10 };
 }
 
 int

@@ -24,15 +24,21 @@ typedef struct
 	int node;	 /* NUMA node that memory is preferred on, -1: where it is first used */
 	uint64_t budget; /* bytes that may be reserved, UINT64_MAX: no check */
 	uint64_t reserved;
-	uint64_t asked; /* of the request that failed, 0 if none did */
+	uint64_t asked;	  /* of the request that failed, 0 if none did */
+	bool small_pages; /* 4 KiB pages only, backed when used; set before the first request */
 } arena_t;
 
 void arena_init (arena_t *arena, int node, uint64_t budget);
 
 /* Bytes that this process may still take: MemAvailable, or less in a memory cgroup. */
 uint64_t memory_free (void);
-/* Resident set of this process in bytes, huge pages included. */
-uint64_t memory_resident (void);
+/* Resident set of this process in bytes: in all, of it in huge pages that were reserved, of it in
+ * transparent ones. */
+typedef struct
+{
+	uint64_t resident, reserved, transparent;
+} memory_use_t;
+memory_use_t memory_use (void);
 /* NUMA node of a CPU, -1 when unknown or when there is only one. */
 int memory_node_of_cpu (int cpu);
 

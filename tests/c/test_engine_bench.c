@@ -17,18 +17,22 @@ every_case_translates_all (void **state)
 				       .random_order = i >> 2 & 1,
 				       .new_flows = i >> 3 & 1,
 				       .instances = i >> 4 ? 2 : 0,
+				       .count_memory = true,
 				       .seed = i };
 		uint32_t n = i >> 4 ? 2 : 1;
 		char err[MVT_ENGINE_ERR_LEN];
 
 		assert_int_equal (mvt_engine_bench (&config, &c, err), 0);
 		assert_int_equal (c.wrong, 0);
-		/* new flows end when all exist: eleven full batches of them */
-		assert_int_equal (c.packets, (uint64_t) n * (c.new_flows ? 11 : 20) * 256);
+		/* 4,096 new mappings are 16 batches */
+		assert_int_equal (c.packets, (uint64_t) n * (c.new_flows ? 16 : 20) * 256);
 		assert_true (c.clocks_per_packet > 1);
+		assert_true (c.new_flows ? c.touch_clocks == 0 : c.touch_clocks > 0);
 		assert_true (c.seconds > 0);
 		assert_true (c.interrupted <= n * 20);
-		assert_true (c.memory_bytes > 3000 * 64);
+		assert_in_range (c.memory_bytes, 3000 * 64, 3000 * 64 * 8);
+		assert_true (c.resident > n * 3000 * 64);
+		assert_true (c.resident_reserved + c.resident_transparent <= c.resident);
 	}
 }
 

@@ -196,7 +196,7 @@ arena_refuses_what_does_not_fit (void **state)
 	assert_non_null (p);
 	mvt_mem_free (&arena.mem, p, 1 << 20);
 	assert_in_range (memory_free (), 1 << 20, 1ull << 50);
-	assert_in_range (memory_resident (), 1 << 16, 1ull << 50);
+	assert_in_range (memory_use ().resident, 1 << 16, 1ull << 50);
 }
 
 /* Memory that was not used costs nothing. */
@@ -205,14 +205,14 @@ arena_is_backed_lazily (void **state)
 {
 	(void) state;
 	arena_t arena;
-	uint64_t before = memory_resident ();
+	uint64_t before = memory_use ().resident;
 	size_t size = 900 << 10; /* no huge page */
 	void *p[64];
 
 	arena_init (&arena, -1, UINT64_MAX);
 	for (unsigned i = 0; i < 64; i++)
 		p[i] = mvt_mem_alloc (&arena.mem, size, 64);
-	assert_true (memory_resident () < before + 64 * size / 4);
+	assert_true (memory_use ().resident < before + 64 * size / 4);
 	for (unsigned i = 0; i < 64; i++)
 		mvt_mem_free (&arena.mem, p[i], size);
 }

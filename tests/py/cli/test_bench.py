@@ -38,7 +38,13 @@ def test_one_row_per_case(hashmvt: Callable[..., Result]) -> None:
         assert 0 < row["clocks_per_packet_min"] <= row["clocks_per_packet"]
         assert row["clocks_per_packet"] <= row["clocks_per_packet_max"]
         assert 0 < row["mpps_min"] <= row["mpps"] <= row["mpps_max"]
-        assert row["bytes_per_mapping"] >= 0
+        assert 64 < row["bytes_per_mapping"] < 2048
+        pages = row["huge_pages"]
+        assert 0 <= pages["reserved"] + pages["transparent"] <= 1
+        if row["order"] == "new":
+            assert row["touch_clocks"] is None
+        else:
+            assert 0 < row["touch_clocks_min"] <= row["touch_clocks"] <= row["touch_clocks_max"]
     machine = result.json["machine"]
     assert machine["cpus"] >= 1
     assert set(machine) >= {"cpu", "mhz", "kernel", "memory_bytes", "huge_pages_2m", "hashmvt"}
@@ -60,14 +66,20 @@ def test_text_and_configuration(hashmvt: Callable[..., Result], config: Path) ->
     assert result.code == 0
     assert "clocks/packet" in result.out
     assert "median of 2 runs" in result.out
+    assert "touch" in result.out
 
 
 def test_figures_are_medians_with_their_spread() -> None:
-    runs = [Run(c, p * 1e6, 256, 0, 64 * 100) for c, p in ((30, 9), (10, 5), (20, 7))]
+    runs = [
+        Run(c, p * 1e6, 256, 0, memory, t, resident_bytes=100, reserved_bytes=r)
+        for c, p, memory, t, r in ((30, 9, 6400, 3, 90), (10, 5, 0, 2, 90), (20, 7, 0, 7, 0))
+    ]
     found = BenchResult.of(Case(100), runs)
     assert (found.clocks.median, found.clocks.least, found.clocks.most) == (20, 10, 30)
     assert (found.mpps.median, found.mpps.least, found.mpps.most) == (7, 5, 9)
+    assert (found.touch.median, found.touch.least, found.touch.most) == (3, 2, 7)
     assert found.bytes_per_mapping == 64
+    assert (found.reserved, found.transparent) == (0.6, 0)
     assert found.packets == 768
 
 

@@ -276,11 +276,16 @@ typedef struct {
     uint8_t new_flows;
     uint64_t seed;
     double clocks_per_packet;
+    double touch_clocks;
     double seconds;
     uint64_t packets;
     uint64_t wrong;
     uint64_t memory_bytes;
+    uint64_t resident;
+    uint64_t resident_reserved;
+    uint64_t resident_transparent;
     uint32_t instances;
+    uint8_t count_memory;
     ...;
 } mvt_bench_case_t;
 int mvt_engine_bench (const mvt_engine_config_t *config, mvt_bench_case_t *bench, char *err);

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -24,10 +23,18 @@ from hashmvt.cli.bench.common import (
     write_results,
 )
 from hashmvt.cli.output import Column, Json, number, plural, size, table
-from hashmvt.config import AddressRange, Config, Nat44Config, PolicyConfig, load
+from hashmvt.config import (
+    AddressRange,
+    Config,
+    Limits,
+    Nat44Config,
+    PolicyConfig,
+    load,
+)
 from hashmvt.dataplane.embedded import engine_settings, stepped
 from hashmvt.dataplane.embedded.bench import Case, Run, measure
 from hashmvt.model import MAX_INSTANCES, Direction, Proto
+from hashmvt.policy import PerProto
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +42,8 @@ if TYPE_CHECKING:
 _FLOWS = "4096,65536,1048576,4194304"
 _MAX_FLOWS = 1 << 26
 _BATCHES = 8192
+_LIMIT = 60_000
+_TOUCH = ("touch_clocks", "touch_clocks_min", "touch_clocks_max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +53,28 @@ class Result:
     case: Case
     clocks: Spread
     mpps: Spread
+    touch: Spread
+    """Clocks of what the memory alone costs."""
     bytes_per_mapping: float
+    reserved: float
+    """Share of the memory in huge pages that were reserved."""
+    transparent: float
+    """Share in transparent ones."""
     packets: int
     wrong: int
 
     @classmethod
     def of(cls, case: Case, runs: Sequence[Run]) -> Result:
         """Return the result of some runs of one case."""
-        memory = statistics.median(run.memory_bytes for run in runs)
+        resident = max(1, sum(run.resident_bytes for run in runs))
         return cls(
             case=case,
             clocks=Spread.of([run.clocks_per_packet for run in runs]),
             mpps=Spread.of([run.packets_per_second / 1e6 for run in runs]),
-            bytes_per_mapping=memory / (case.flows * case.instances),
+            touch=Spread.of([run.touch_clocks for run in runs]),
+            bytes_per_mapping=max(run.memory_bytes for run in runs) / case.flows,
+            reserved=sum(run.reserved_bytes for run in runs) / resident,
+            transparent=sum(run.transparent_bytes for run in runs) / resident,
             packets=sum(run.packets for run in runs),
             wrong=sum(run.wrong for run in runs),
         )
@@ -135,8 +153,8 @@ def command(
     """Measure the NAT's cost per packet: clocks in the core, without I/O.
 
     Packets are 64 bytes on Ethernet, made outside the timed part. Clocks are those of the time
-    stamp counter; memory is what the process grew by. Bind it to one CPU with taskset for figures
-    that can be compared.
+    stamp counter. Touch is what the memory alone costs on this machine: two lines read per packet
+    and nothing done. Bind it to one CPU with taskset for figures that can be compared.
     """
     settings = stepped(engine_settings(load(config_path) if config_path else _default()))
     both = {"both": [True, False]}
@@ -164,7 +182,11 @@ def command(
         for case in cases:
             found = []
             for turn in range(runs):
-                found.append(measure(settings, case, batches=batches, seed=seed + turn))
+                found.append(
+                    measure(
+                        settings, case, batches=batches, seed=seed + turn, count_memory=turn == 0
+                    )
+                )
                 step()
             results.append(Result.of(case, found))
     if as_json:
@@ -179,8 +201,17 @@ def command(
 
 
 def _default() -> Config:
-    """Return the default configuration; the bench brings its own addresses."""
+    """Return the default configuration, with limits that no host of the bench meets.
+
+    The bench brings its own addresses.
+    """
+    limits = Limits(
+        mappings_per_host=PerProto(udp=_LIMIT, tcp=_LIMIT, icmp=_LIMIT),
+        mappings_per_host_all=_LIMIT,
+        new_per_second_per_host=_LIMIT,
+    )
     policy = PolicyConfig(
+        limits=limits,
         inside=(IPv4Network("10.0.0.0/8"),),
         pool=(AddressRange(IPv4Address("198.18.0.0"), IPv4Address("198.18.0.15")),),
     )
@@ -200,8 +231,10 @@ def _text(results: Sequence[Result], runs: int) -> str:
             number(result.case.flows),
             f"{result.clocks.median:.1f}",
             f"{result.clocks.least:.1f}-{result.clocks.most:.1f}",
+            "" if result.case.new_flows else f"{result.touch.median:.1f}",
             f"{result.mpps.median:.2f}",
             size(result.bytes_per_mapping),
+            f"{result.reserved:.0%}/{result.transparent:.0%}",
         )
         for result in results
     ]
@@ -212,8 +245,10 @@ def _text(results: Sequence[Result], runs: int) -> str:
         Column("flows"),
         Column("clocks/packet"),
         Column("min-max"),
+        Column("touch"),
         Column("Mpps"),
         Column("per mapping"),
+        Column("huge/THP"),
     ]
     return f"{heading(runs)}\n{table(columns, rows)}"
 
@@ -229,8 +264,13 @@ def _json(result: Result, runs: int) -> Json:
         "instances": case.instances,
         "runs": runs,
         **result.clocks.json("clocks_per_packet"),
+        **(dict.fromkeys(_TOUCH) if case.new_flows else result.touch.json(_TOUCH[0])),
         **result.mpps.json("mpps", 3),
         "bytes_per_mapping": round(result.bytes_per_mapping, 1),
+        "huge_pages": {
+            "reserved": round(result.reserved, 3),
+            "transparent": round(result.transparent, 3),
+        },
         "packets": result.packets,
         "wrong": result.wrong,
     }
