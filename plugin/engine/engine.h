@@ -187,7 +187,8 @@ int mvt_engine_bucket_table (mvt_engine_t *engine, uint16_t *table /* [256] */);
  * is listed must not be given another address or slot. Returns how many runs were written. */
 uint32_t mvt_engine_slots (mvt_engine_t *engine, mvt_pool_run_t *out, uint32_t max);
 /* Run one job at its owner and wait. The job's op, inputs and output arrays are the caller's; n is
- * set to 0 first. For the LIST ops, DELETE_MAPPINGS and SYNC; a spare instance's lists are empty.
+ * set to 0 first. For the LIST ops, DELETE_MAPPINGS, MATCHES and SYNC; a spare instance's lists are
+ * empty.
  * For STATIC_ADD and STATIC_DEL the instance is found from the external endpoint (pass
  * MVT_NO_INSTANCE): NOT_FOUND when it is no pool address or has no static mapping; ADD ends dynamic
  * mappings of the inside endpoint at all instances; EXISTS: the inside endpoint has another static

@@ -78,6 +78,7 @@ mail_spare_answer (mvt_job_t *job)
 		break;
 	case MVT_JOB_GIVE_BLOCKS:
 	case MVT_JOB_DELETE_MAPPINGS:
+	case MVT_JOB_MATCHES:
 	case MVT_JOB_DRAIN_SLOT:
 	case MVT_JOB_SYNC:
 		break;

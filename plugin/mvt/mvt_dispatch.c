@@ -134,8 +134,8 @@ is_icmp_error (const uint8_t *p, uint32_t header, uint32_t len, bool fragment)
 
 /* Owner of an external end, or MVT_NO_INSTANCE. */
 static uint16_t
-owner_of (const mvt_shared_t *shared, const mvt_policy_set_t *policy, uint32_t slot,
-	  const mvt_dispatch_end_t *end)
+owner_of (const mvt_shared_t *shared, mvt_views_t *views, const mvt_policy_set_t *policy,
+	  uint32_t slot, const mvt_dispatch_end_t *end)
 {
 	const mvt_directory_t *dir = shared->directory;
 	uint32_t inside;
@@ -147,18 +147,20 @@ owner_of (const mvt_shared_t *shared, const mvt_policy_set_t *policy, uint32_t s
 		return mvt_directory_owner (dir, mvt_directory_block (dir, slot, end->port));
 	}
 	if (mvt_policy_has_statics (policy) &&
-	    mvt_policy_static_out2in (policy, end->addr, &inside))
+	    mvt_policy_static_out2in_by (policy, views, end->addr, &inside))
 	{
 		const mvt_home_t *rules =
 			atomic_load_explicit (&shared->rules, memory_order_acquire);
 		if (rules)
-			return mvt_home_instance (rules, 0, inside, end->port, end->proto);
+			return mvt_home_instance_by (rules, views, 0, inside, end->port,
+						     end->proto);
 	}
 	return MVT_NO_INSTANCE;
 }
 
 static uint16_t
-dispatch_out2in (const mvt_shared_t *shared, mvt_pkt_t *pkt, uint32_t header, uint32_t len)
+dispatch_out2in (const mvt_shared_t *shared, mvt_views_t *views, mvt_pkt_t *pkt, uint32_t header,
+		 uint32_t len)
 {
 	const mvt_policy_set_t *policy =
 		atomic_load_explicit (&shared->policy, memory_order_acquire);
@@ -189,13 +191,14 @@ dispatch_out2in (const mvt_shared_t *shared, mvt_pkt_t *pkt, uint32_t header, ui
 		return mvt_dispatch_fragment (shared, mvt_load32 (p + 12), end.addr,
 					      mvt_load16 (p + 4), p[9]);
 	}
-	return owner_of (shared, policy, slot, &end);
+	return owner_of (shared, views, policy, slot, &end);
 }
 
 /* Fragments go by the source alone, the first one too although it has ports: where endpoints are
  * pinned, the first and the later ones would part. */
 static uint16_t
-dispatch_in2out (const mvt_home_t *rules, const mvt_pkt_t *pkt, uint32_t header, uint32_t len)
+dispatch_in2out (const mvt_home_t *rules, mvt_views_t *views, const mvt_pkt_t *pkt, uint32_t header,
+		 uint32_t len)
 {
 	const uint8_t *p = pkt->l3;
 	bool fragment = (mvt_load16 (p + 6) & 0x3fff) != 0;
@@ -208,11 +211,11 @@ dispatch_in2out (const mvt_home_t *rules, const mvt_pkt_t *pkt, uint32_t header,
 	}
 	else if (!fragment && mvt_home_has_pins (rules))
 		read_port (p, header, len, true, &end);
-	return mvt_home_instance (rules, 0, end.addr, end.port, end.proto);
+	return mvt_home_instance_by (rules, views, 0, end.addr, end.port, end.proto);
 }
 
 uint16_t
-mvt_dispatch (const mvt_shared_t *shared, mvt_pkt_t *pkt)
+mvt_dispatch_by (const mvt_shared_t *shared, mvt_views_t *views, mvt_pkt_t *pkt)
 {
 	const mvt_home_t *rules = NULL;
 	uint16_t instance = MVT_NO_INSTANCE;
@@ -235,9 +238,9 @@ mvt_dispatch (const mvt_shared_t *shared, mvt_pkt_t *pkt)
 		if (mvt_unlikely (len < header))
 			instance = MVT_NO_INSTANCE;
 		else if (pkt->dir != MVT_IN2OUT)
-			instance = dispatch_out2in (shared, pkt, header, len);
+			instance = dispatch_out2in (shared, views, pkt, header, len);
 		else if (rules)
-			instance = dispatch_in2out (rules, pkt, header, len);
+			instance = dispatch_in2out (rules, views, pkt, header, len);
 	}
 	return mvt_likely (instance < MVT_HOME_INSTANCES) ? instance : any_active (shared, pkt);
 }

@@ -275,8 +275,15 @@ mvt_home_bucket (uint64_t bucket_key, uint16_t realm, uint32_t addr)
 	return (uint32_t) (x >> 56);
 }
 
+void
+mvt_home_attach (const mvt_home_t *home, mvt_views_t *views, mvt_match_t which)
+{
+	mvt_views_attach (views, which, home ? home->realm0 : NULL);
+}
+
 static const mvt_home_range_t *
-range_of (const mvt_home_t *home, uint16_t realm, uint32_t addr)
+range_of (const mvt_home_t *home, mvt_views_t *views, mvt_match_t which, uint16_t realm,
+	  uint32_t addr)
 {
 	const mvt_t *table = home->realm0;
 	uint32_t row;
@@ -284,7 +291,7 @@ range_of (const mvt_home_t *home, uint16_t realm, uint32_t addr)
 	if (home->n_ranges == 1)
 		return &home->ranges[home->default_range];
 	if (mvt_likely (realm == 0))
-		row = mvt_lookup4_shared (table, addr, 0);
+		row = mvt_views_find (views, which, table, addr);
 	else
 	{
 		uint8_t key[RANGE_BITS / 8];
@@ -322,20 +329,20 @@ pinned_to (const mvt_home_t *home, uint16_t realm, uint32_t addr, uint16_t port,
 }
 
 uint16_t
-mvt_home_instance_slow (const mvt_home_t *home, uint16_t realm, uint32_t addr, uint16_t port,
-			uint8_t proto)
+mvt_home_instance_slow (const mvt_home_t *home, mvt_views_t *views, uint16_t realm, uint32_t addr,
+			uint16_t port, uint8_t proto)
 {
 	uint16_t pinned = pinned_to (home, realm, addr, port, proto);
 	if (pinned != MVT_NO_INSTANCE)
 		return pinned;
-	return resolve (home, range_of (home, realm, addr), realm, addr);
+	return resolve (home, range_of (home, views, MVT_MATCH_RULES, realm, addr), realm, addr);
 }
 
 void
-mvt_home_lookup (const mvt_home_t *home, uint16_t realm, uint32_t addr, uint16_t port,
-		 uint8_t proto, mvt_home_answer_t *answer)
+mvt_home_lookup_by (const mvt_home_t *home, mvt_views_t *views, uint16_t realm, uint32_t addr,
+		    uint16_t port, uint8_t proto, mvt_home_answer_t *answer)
 {
-	const mvt_home_range_t *r = range_of (home, realm, addr);
+	const mvt_home_range_t *r = range_of (home, views, MVT_MATCH_HOME, realm, addr);
 	uint16_t pinned = pinned_to (home, realm, addr, port, proto);
 
 	*answer = (mvt_home_answer_t){ 0 };
@@ -358,6 +365,6 @@ mvt_home_lookup (const mvt_home_t *home, uint16_t realm, uint32_t addr, uint16_t
 bool
 mvt_home_range_of (const mvt_home_t *home, uint16_t realm, uint32_t addr, mvt_home_range_t *range)
 {
-	*range = *range_of (home, realm, addr);
+	*range = *range_of (home, NULL, MVT_MATCH_HOME, realm, addr);
 	return true;
 }

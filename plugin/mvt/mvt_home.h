@@ -16,6 +16,7 @@
 #define MVT_HOME_H
 
 #include "mvt_types.h"
+#include "mvt_views.h"
 
 #define MVT_HOME_BUCKETS   256u /* entries of a bucket table */
 #define MVT_HOME_INSTANCES 64u	/* of a process at most; instance numbers are below */
@@ -84,15 +85,26 @@ mvt_home_t *mvt_home_new (const mvt_home_desc_t *desc, const mvt_mem_t *mem, mvt
 void mvt_home_remove (mvt_home_t *home);
 uint64_t mvt_home_version (const mvt_home_t *home);
 
-/* Any thread; writes nothing. port and proto matter only where endpoint pins exist. The instance
+/* Turn a thread's view (MVT_MATCH_RULES or _HOME) to the map's ranges; NULL: to none. */
+void mvt_home_attach (const mvt_home_t *home, mvt_views_t *views, mvt_match_t which);
+
+/* Any thread; writes nothing, but to its own views (NULL: it has none; home is looked at as home
+ * map). port and proto matter only where endpoint pins exist. The instance
  * is that of the endpoint pin, else of the longest range. What else the answer says:
  *   CLOSING   the longest range is closing and the instance is its `from`. For a pinned endpoint
  *             only if that range is the host's own /32: pins and host pins are longer than, and
  *             so not part of, a closing prefix around them.
  *   OPENED    with ext_addr, also for the host's pinned endpoints: they keep its address too.
  * Fields that are not said to be valid are 0. */
-void mvt_home_lookup (const mvt_home_t *home, uint16_t realm, uint32_t addr, uint16_t port,
-		      uint8_t proto, mvt_home_answer_t *answer);
+void mvt_home_lookup_by (const mvt_home_t *home, mvt_views_t *views, uint16_t realm, uint32_t addr,
+			 uint16_t port, uint8_t proto, mvt_home_answer_t *answer);
+
+static inline void
+mvt_home_lookup (const mvt_home_t *home, uint16_t realm, uint32_t addr, uint16_t port,
+		 uint8_t proto, mvt_home_answer_t *answer)
+{
+	mvt_home_lookup_by (home, NULL, realm, addr, port, proto, answer);
+}
 
 /* hash(host) -> bucket, 0..255. */
 uint32_t mvt_home_bucket (uint64_t bucket_key, uint16_t realm, uint32_t addr);
@@ -123,19 +135,26 @@ mvt_home_has_pins (const mvt_home_t *home)
 	return mvt_home_head (home)->n_pins != 0;
 }
 
-uint16_t mvt_home_instance_slow (const mvt_home_t *home, uint16_t realm, uint32_t addr,
-				 uint16_t port, uint8_t proto);
+uint16_t mvt_home_instance_slow (const mvt_home_t *home, mvt_views_t *views, uint16_t realm,
+				 uint32_t addr, uint16_t port, uint8_t proto);
 
-/* The instance alone: the dispatcher's question. One instance for everything (a single <*> range
- * without table and pins) costs no lookup. */
+/* The instance alone: the dispatcher's question, home is looked at as rules. One instance for
+ * everything (a single <*> range without table and pins) costs no lookup. */
 static inline uint16_t
-mvt_home_instance (const mvt_home_t *home, uint16_t realm, uint32_t addr, uint16_t port,
-		   uint8_t proto)
+mvt_home_instance_by (const mvt_home_t *home, mvt_views_t *views, uint16_t realm, uint32_t addr,
+		      uint16_t port, uint8_t proto)
 {
 	uint32_t single = mvt_home_head (home)->single;
 	if (mvt_likely (single != MVT_NONE))
 		return (uint16_t) single;
-	return mvt_home_instance_slow (home, realm, addr, port, proto);
+	return mvt_home_instance_slow (home, views, realm, addr, port, proto);
+}
+
+static inline uint16_t
+mvt_home_instance (const mvt_home_t *home, uint16_t realm, uint32_t addr, uint16_t port,
+		   uint8_t proto)
+{
+	return mvt_home_instance_by (home, NULL, realm, addr, port, proto);
 }
 
 #endif /* MVT_HOME_H */

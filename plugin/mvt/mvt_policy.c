@@ -468,10 +468,19 @@ mvt_policy_generation (const mvt_policy_set_t *set)
 	return set->generation;
 }
 
-uint32_t
-mvt_policy_of (const mvt_policy_set_t *set, uint32_t addr)
+void
+mvt_policy_attach (const mvt_policy_set_t *set, mvt_views_t *views)
 {
-	uint32_t row = mvt_lookup4_shared (set->inside, addr, 0);
+	mvt_views_attach (views, MVT_MATCH_INSIDE, set ? set->inside : NULL);
+	mvt_views_attach (views, MVT_MATCH_EXEMPT, set ? set->exempt : NULL);
+	mvt_views_attach (views, MVT_MATCH_STATIC_IN, set ? set->static_in : NULL);
+	mvt_views_attach (views, MVT_MATCH_STATIC_OUT, set ? set->static_out : NULL);
+}
+
+uint32_t
+mvt_policy_of_by (const mvt_policy_set_t *set, mvt_views_t *views, uint32_t addr)
+{
+	uint32_t row = mvt_views_find (views, MVT_MATCH_INSIDE, set->inside, addr);
 	return row == MVT_NONE ? MVT_NONE : (uint32_t) mvt_value (set->inside, row)->state;
 }
 
@@ -506,15 +515,16 @@ mvt_policy_slot_addr (const mvt_policy_set_t *set, uint32_t slot)
 }
 
 bool
-mvt_policy_exempt_slow (const mvt_policy_set_t *set, uint32_t dst)
+mvt_policy_exempt_slow (const mvt_policy_set_t *set, mvt_views_t *views, uint32_t dst)
 {
-	uint32_t row = mvt_lookup4_shared (set->exempt, dst, 0);
+	uint32_t row = mvt_views_find (views, MVT_MATCH_EXEMPT, set->exempt, dst);
 	return row != MVT_NONE && mvt_value (set->exempt, row)->state == EXEMPT;
 }
 
 /* The rule that addr belongs to on one side, if its image belongs to the same rule. */
 static bool
-translate (const mvt_policy_set_t *set, bool in2out, uint32_t addr, uint32_t *out)
+translate (const mvt_policy_set_t *set, mvt_views_t *views, bool in2out, uint32_t addr,
+	   uint32_t *out)
 {
 	const mvt_t *table = in2out ? set->static_in : set->static_out;
 	const mvt_t *back = in2out ? set->static_out : set->static_in;
@@ -524,7 +534,8 @@ translate (const mvt_policy_set_t *set, bool in2out, uint32_t addr, uint32_t *ou
 
 	if (!set->head.has_statics)
 		return false;
-	row = mvt_lookup4_shared (table, addr, 0);
+	row = mvt_views_find (views, in2out ? MVT_MATCH_STATIC_IN : MVT_MATCH_STATIC_OUT, table,
+			      addr);
 	if (row == MVT_NONE)
 		return false;
 	rule = mvt_value (table, row)->state;
@@ -538,13 +549,15 @@ translate (const mvt_policy_set_t *set, bool in2out, uint32_t addr, uint32_t *ou
 }
 
 bool
-mvt_policy_static_in2out (const mvt_policy_set_t *set, uint32_t addr, uint32_t *out)
+mvt_policy_static_in2out_by (const mvt_policy_set_t *set, mvt_views_t *views, uint32_t addr,
+			     uint32_t *out)
 {
-	return translate (set, true, addr, out);
+	return translate (set, views, true, addr, out);
 }
 
 bool
-mvt_policy_static_out2in (const mvt_policy_set_t *set, uint32_t addr, uint32_t *out)
+mvt_policy_static_out2in_by (const mvt_policy_set_t *set, mvt_views_t *views, uint32_t addr,
+			     uint32_t *out)
 {
-	return translate (set, false, addr, out);
+	return translate (set, views, false, addr, out);
 }

@@ -13,6 +13,7 @@
 
 #include "mvt_tcp.h" /* MVT_TIMEOUT_* */
 #include "mvt_types.h"
+#include "mvt_views.h"
 
 #define MVT_POLICY_MAX	 4096 /* policies in one set; tclass is 16 bits: policy * MVT_TIMEOUT_N */
 #define MVT_POLICY_SLOTS (1u << 20) /* slots are below: a /12 of pool addresses */
@@ -95,10 +96,14 @@ mvt_policy_set_t *mvt_policy_set_new (const mvt_policy_desc_t *desc, const mvt_m
 				      mvt_err_t *err);
 void mvt_policy_set_remove (mvt_policy_set_t *set);
 
-/* All of these may be called by any thread: they write nothing. */
+/* Turn a thread's views to the set's tables; NULL: to none. */
+void mvt_policy_attach (const mvt_policy_set_t *set, mvt_views_t *views);
+
+/* All of these may be called by any thread: they write nothing, but to views. Those that match
+ * prefixes come twice: with _by they go through the calling thread's views (NULL: as without). */
 uint64_t mvt_policy_generation (const mvt_policy_set_t *set);
 /* Policy index of an inside host, MVT_NONE when addr is not inside. */
-uint32_t mvt_policy_of (const mvt_policy_set_t *set, uint32_t addr);
+uint32_t mvt_policy_of_by (const mvt_policy_set_t *set, mvt_views_t *views, uint32_t addr);
 /* => policy < count */
 const mvt_policy_t *mvt_policy_at (const mvt_policy_set_t *set, uint32_t policy);
 uint32_t mvt_policy_count (const mvt_policy_set_t *set);
@@ -111,8 +116,28 @@ uint32_t mvt_policy_slot (const mvt_policy_set_t *set, uint32_t policy, uint32_t
 /* Address of a slot; 0 when the slot is not configured. */
 uint32_t mvt_policy_slot_addr (const mvt_policy_set_t *set, uint32_t slot);
 /* Static 1:1: true and *out set when addr has a rule. */
-bool mvt_policy_static_in2out (const mvt_policy_set_t *set, uint32_t addr, uint32_t *out);
-bool mvt_policy_static_out2in (const mvt_policy_set_t *set, uint32_t addr, uint32_t *out);
+bool mvt_policy_static_in2out_by (const mvt_policy_set_t *set, mvt_views_t *views, uint32_t addr,
+				  uint32_t *out);
+bool mvt_policy_static_out2in_by (const mvt_policy_set_t *set, mvt_views_t *views, uint32_t addr,
+				  uint32_t *out);
+
+static inline uint32_t
+mvt_policy_of (const mvt_policy_set_t *set, uint32_t addr)
+{
+	return mvt_policy_of_by (set, NULL, addr);
+}
+
+static inline bool
+mvt_policy_static_in2out (const mvt_policy_set_t *set, uint32_t addr, uint32_t *out)
+{
+	return mvt_policy_static_in2out_by (set, NULL, addr, out);
+}
+
+static inline bool
+mvt_policy_static_out2in (const mvt_policy_set_t *set, uint32_t addr, uint32_t *out)
+{
+	return mvt_policy_static_out2in_by (set, NULL, addr, out);
+}
 
 /* The first bytes of a set, for the inlines below: what nearly every packet asks. */
 typedef struct
@@ -188,12 +213,19 @@ mvt_policy_special (const mvt_policy_set_t *set, uint32_t dst)
 }
 
 /* Is the destination exempt? Only where the bit is set, the prefix match is asked. */
-bool mvt_policy_exempt_slow (const mvt_policy_set_t *set, uint32_t dst);
+bool mvt_policy_exempt_slow (const mvt_policy_set_t *set, mvt_views_t *views, uint32_t dst);
+
+static inline bool
+mvt_policy_exempt_by (const mvt_policy_set_t *set, mvt_views_t *views, uint32_t dst)
+{
+	return mvt_unlikely (mvt_policy_special (set, dst)) &&
+	       mvt_policy_exempt_slow (set, views, dst);
+}
 
 static inline bool
 mvt_policy_exempt (const mvt_policy_set_t *set, uint32_t dst)
 {
-	return mvt_unlikely (mvt_policy_special (set, dst)) && mvt_policy_exempt_slow (set, dst);
+	return mvt_policy_exempt_by (set, NULL, dst);
 }
 
 #endif /* MVT_POLICY_H */

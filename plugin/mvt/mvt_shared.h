@@ -78,7 +78,14 @@ typedef struct
  * Called by engine and VPP for every packet: the in2out case with a single rule reads nothing of
  * the packet, the out2in UDP/TCP case the headers, the pool's runs and one directory word.
  *  => a snapshot that is not set yet (NULL) is allowed: any active instance */
-uint16_t mvt_dispatch (const mvt_shared_t *shared, mvt_pkt_t *pkt);
+uint16_t mvt_dispatch_by (const mvt_shared_t *shared, mvt_views_t *views, mvt_pkt_t *pkt);
+
+/* The same without the calling thread's views. */
+static inline uint16_t
+mvt_dispatch (const mvt_shared_t *shared, mvt_pkt_t *pkt)
+{
+	return mvt_dispatch_by (shared, NULL, pkt);
+}
 
 /* The instance that all fragments of a datagram meet at: hash (src, dst, id, protocol) over the
  * active instances. Any thread; instance 0 while none is active. */

@@ -200,7 +200,8 @@ void mvt_lookup_batch_shared (const mvt_t *t, const void *fields, unsigned n, ui
 typedef struct mvt_view mvt_view_t;
 
 /* NULL when cache_lines is neither 0 nor a power of two, or there is no memory. The caller owns the
- * view until mvt_view_remove. => t outlives the view or its next mvt_view_attach */
+ * view until mvt_view_remove. => t outlives the view or its next mvt_view_attach; NULL: a table of
+ * 32-bit fields is attached before the first lookup */
 mvt_view_t *mvt_view_new (const mvt_t *t, uint32_t cache_lines, const mvt_mem_t *mem);
 void mvt_view_remove (mvt_view_t *view);
 /* Turns the view to another table of the same width, as when a snapshot is replaced. What was

@@ -416,6 +416,7 @@ mvt_lookup4_batch (mvt_t *t, const uint32_t *addrs, unsigned n, uint32_t now, ui
 struct mvt_view
 {
 	const mvt_t *t;
+	uint32_t field_bits;
 	mvt_cache_t cache;
 	mvt_match_stats_t match;
 	mvt_mem_t mem;
@@ -430,8 +431,9 @@ mvt_view_new (const mvt_t *t, uint32_t cache_lines, const mvt_mem_t *mem)
 	if (!view)
 		return NULL;
 	view->t = t;
+	view->field_bits = t ? t->config.field_bits : MVT_FIELD_BITS_MIN;
 	view->mem = *mem;
-	if (mvt_cache_init (&view->cache, cache_lines, t->config.field_bits, mem))
+	if (mvt_cache_init (&view->cache, cache_lines, view->field_bits, mem))
 	{
 		mvt_mem_free (mem, view, sizeof *view);
 		return NULL;
@@ -452,7 +454,7 @@ mvt_view_remove (mvt_view_t *view)
 int
 mvt_view_attach (mvt_view_t *view, const mvt_t *t)
 {
-	if (t->config.field_bits != view->t->config.field_bits)
+	if (t->config.field_bits != view->field_bits)
 		return MVT_ERR_INVALID;
 	view->t = t;
 	/* another table's epochs mean nothing here */

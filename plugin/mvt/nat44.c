@@ -42,7 +42,8 @@ create_parts (mvt_nat44_t *nat, const mvt_nat44_config_t *config, mvt_err_t *err
 					  &secret, &config->mem);
 	nat->events = mvt_mem_alloc (&config->mem, events_size (config) * sizeof (mvt_event_t),
 				     MVT_CACHE_LINE);
-	if (!nat->index || !nat->hosts || !nat->sessions || !nat->events)
+	nat->views = mvt_views_new (&config->mem);
+	if (!nat->index || !nat->hosts || !nat->sessions || !nat->events || !nat->views)
 		return false;
 
 	mvt_pool_config_t pool = {
@@ -117,8 +118,15 @@ mvt_nat44_remove (mvt_nat44_t *nat)
 	if (nat->hosts)
 		mvt_hosts_remove (nat->hosts);
 	mvt_index_remove (nat->index);
+	mvt_views_remove (nat->views);
 	mvt_mem_free (&mem, nat->events, (nat->event_mask + 1) * sizeof (mvt_event_t));
 	mvt_mem_free (&mem, nat, sizeof *nat);
+}
+
+mvt_views_t *
+mvt_nat44_views (mvt_nat44_t *nat)
+{
+	return nat->views;
 }
 
 const mvt_counters_t *
@@ -137,18 +145,26 @@ nat44_load_snapshots (mvt_nat44_t *nat)
 	const mvt_policy_set_t *policy =
 		atomic_load_explicit (&nat->shared->policy, memory_order_acquire);
 	const mvt_home_t *home = atomic_load_explicit (&nat->shared->home, memory_order_acquire);
+	const mvt_home_t *rules = atomic_load_explicit (&nat->shared->rules, memory_order_acquire);
 
 	if (policy != nat->policy)
 	{
 		nat->policy = policy;
+		mvt_policy_attach (policy, nat->views);
 		nat->timeouts = mvt_policy_timeouts (policy);
 		nat->n_policies = mvt_policy_count (policy);
 		nat->policy_generation = mvt_policy_generation (policy);
 		nat44_set (&nat->counters.policy_generation, nat->policy_generation);
 	}
+	if (rules != nat->rules)
+	{
+		nat->rules = rules;
+		mvt_home_attach (rules, nat->views, MVT_MATCH_RULES);
+	}
 	if (home != nat->home)
 	{
 		nat->home = home;
+		mvt_home_attach (home, nat->views, MVT_MATCH_HOME);
 		nat44_set (&nat->counters.home_version, home ? mvt_home_version (home) : 0);
 	}
 }

@@ -69,6 +69,9 @@ uint32_t mvt_nat44_released (mvt_nat44_t *nat, mvt_pkt_t *out, uint32_t max);
  * has gone round (counter sweep_rounds). */
 uint32_t mvt_nat44_background (mvt_nat44_t *nat, uint32_t now, uint32_t lines);
 
+/* The instance's views on the shared tables: for a dispatcher that runs on the same thread. */
+mvt_views_t *mvt_nat44_views (mvt_nat44_t *nat);
+
 /* ---- counters: any thread may read, the owner writes plain stores ---- */
 #define foreach_mvt_counter                                                         \
 	_ (received_in2out, "packets given to this instance, from inside")          \
@@ -166,6 +169,7 @@ typedef enum
 	MVT_JOB_STATIC_DEL,  /* external_endpoint in */
 	MVT_JOB_DRAIN_SLOT,  /* slot, drain in: allocate nothing of that address */
 	MVT_JOB_LIST_BLOCKS, /* cursor in/out; block_infos/n out: blocks in use */
+	MVT_JOB_MATCHES,     /* matches[MVT_MATCH_N] out: prefix matching here */
 	MVT_JOB_SYNC,	     /* done once a loop has begun that sees all published snapshots */
 } mvt_job_op_t;
 
@@ -234,6 +238,7 @@ typedef struct
 		mvt_mapping_info_t *mappings;
 		mvt_host_info_t *hosts;
 		mvt_block_info_t *block_infos;
+		mvt_match_info_t *matches;
 	} out; /* memory of the asker, owned by the job until it is done */
 	mvt_err_t result;
 } mvt_job_t;

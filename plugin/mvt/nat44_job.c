@@ -535,6 +535,10 @@ run (mvt_nat44_t *nat, mvt_job_t *job, uint32_t now)
 		return MVT_OK;
 	case MVT_JOB_LIST_BLOCKS:
 		return list_blocks (nat, job);
+	case MVT_JOB_MATCHES:
+		mvt_views_info (nat->views, job->out.matches);
+		job->n = MVT_MATCH_N;
+		return MVT_OK;
 	case MVT_JOB_SYNC:
 		return MVT_OK;
 	default:

@@ -38,6 +38,7 @@ struct mvt_nat44
 	mvt_index_t *index;
 	const mvt_policy_set_t *policy; /* of this batch */
 	const mvt_home_t *home;		/* of this batch */
+	const mvt_home_t *rules;	/* that the views look at */
 	const uint32_t *timeouts;	/* of this batch's policy set */
 	mvt_shared_t *shared;
 	uint16_t instance;
@@ -46,6 +47,7 @@ struct mvt_nat44
 	mvt_hosts_t *hosts;
 	mvt_sessions_t *sessions;
 	mvt_frag_t *frag;
+	mvt_views_t *views;
 	uint64_t policy_generation;
 	uint32_t n_policies;
 	uint32_t fallback; /* where the last exhausted host found ports */

@@ -34,7 +34,7 @@ nat44_is_ours (const mvt_nat44_t *nat, uint32_t dst)
 	uint32_t inside;
 	return mvt_policy_slot_of (nat->policy, dst, NULL) != MVT_NONE ||
 	       (mvt_policy_has_statics (nat->policy) &&
-		mvt_policy_static_out2in (nat->policy, dst, &inside));
+		mvt_policy_static_out2in_by (nat->policy, nat->views, dst, &inside));
 }
 
 void
@@ -91,7 +91,8 @@ mine_to_create (mvt_nat44_t *nat, mvt_pkt_t *pkt, const mvt_parsed_t *parsed, ui
 		*ext_addr = pkt->hash;
 		return true;
 	}
-	mvt_home_lookup (nat->home, 0, parsed->src, parsed->sport, parsed->proto, &answer);
+	mvt_home_lookup_by (nat->home, nat->views, 0, parsed->src, parsed->sport, parsed->proto,
+			    &answer);
 	*ext_addr = answer.flags & MVT_HOME_F_OPENED ? answer.ext_addr : 0;
 	if (!(answer.flags & MVT_HOME_F_CLOSING))
 	{
@@ -151,7 +152,7 @@ endpoint_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_
 	mvt_entry_t *e = nat44_find_inside (nat, parsed->src, parsed->sport, parsed->proto, now);
 	if (!e)
 	{
-		uint32_t policy = mvt_policy_of (nat->policy, parsed->src);
+		uint32_t policy = mvt_policy_of_by (nat->policy, nat->views, parsed->src);
 		if (policy == MVT_NONE)
 		{
 			nat44_pass (nat, pkt, MVT_PASS_NOT_INSIDE);
@@ -246,13 +247,13 @@ icmp_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_t no
 		return;
 	}
 	if (mvt_policy_has_statics (nat->policy) &&
-	    mvt_policy_static_in2out (nat->policy, emb.dst, &outside))
+	    mvt_policy_static_in2out_by (nat->policy, nat->views, emb.dst, &outside))
 	{
 		mvt_icmp_rewrite (pkt, parsed, &emb, MVT_IN2OUT, outside, emb.dport, outside);
 		finish_icmp (nat, pkt, parsed, MVT_IN2OUT, now);
 		return;
 	}
-	if (mvt_policy_of (nat->policy, emb.dst) == MVT_NONE)
+	if (mvt_policy_of_by (nat->policy, nat->views, emb.dst) == MVT_NONE)
 	{
 		nat44_pass (nat, pkt, MVT_PASS_NOT_INSIDE);
 		return;
@@ -298,7 +299,7 @@ icmp_out2in (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_t no
 	}
 	uint32_t slot = mvt_policy_slot_of (nat->policy, emb.src, NULL);
 	if (slot == MVT_NONE && mvt_policy_has_statics (nat->policy) &&
-	    mvt_policy_static_out2in (nat->policy, emb.src, &inside))
+	    mvt_policy_static_out2in_by (nat->policy, nat->views, emb.src, &inside))
 	{
 		mvt_icmp_rewrite (pkt, parsed, &emb, MVT_OUT2IN, inside, emb.sport, inside);
 		finish_icmp (nat, pkt, parsed, MVT_OUT2IN, now);
@@ -334,7 +335,7 @@ nat44_slow_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint3
 {
 	uint32_t outside;
 
-	if (mvt_policy_exempt (nat->policy, parsed->dst))
+	if (mvt_policy_exempt_by (nat->policy, nat->views, parsed->dst))
 	{
 		nat44_pass (nat, pkt, MVT_PASS_EXEMPT);
 		return;
@@ -345,13 +346,13 @@ nat44_slow_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint3
 		return;
 	}
 	if (mvt_policy_has_statics (nat->policy) &&
-	    mvt_policy_static_in2out (nat->policy, parsed->src, &outside))
+	    mvt_policy_static_in2out_by (nat->policy, nat->views, parsed->src, &outside))
 	{
 		translate_static (nat, pkt, parsed, MVT_IN2OUT, parsed->src, outside, now);
 		return;
 	}
 	bool plain = parsed->proto != MVT_PROTO_OTHER && !parsed->fragment;
-	if (!plain && mvt_policy_of (nat->policy, parsed->src) == MVT_NONE)
+	if (!plain && mvt_policy_of_by (nat->policy, nat->views, parsed->src) == MVT_NONE)
 		nat44_pass (nat, pkt, MVT_PASS_NOT_INSIDE);
 	else if (parsed->proto == MVT_PROTO_OTHER)
 		nat44_drop (nat, pkt, MVT_DROP_UNSUPPORTED_PROTOCOL);
@@ -404,7 +405,7 @@ nat44_slow_out2in (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint3
 	if (slot == MVT_NONE)
 	{
 		if (mvt_policy_has_statics (nat->policy) &&
-		    mvt_policy_static_out2in (nat->policy, parsed->dst, &inside))
+		    mvt_policy_static_out2in_by (nat->policy, nat->views, parsed->dst, &inside))
 			translate_static (nat, pkt, parsed, MVT_OUT2IN, inside, parsed->dst, now);
 		else
 			nat44_pass (nat, pkt, MVT_PASS_NOT_POOL);
