@@ -46,7 +46,10 @@ format_hashmvt_trace (u8 *s, va_list *args)
 		s = format (s, " reason %s", mvt_drop_name (t->reason));
 	else if (t->verdict == MVT_VERDICT_PASSED)
 		s = format (s, " reason %s", mvt_pass_name (t->reason));
-	s = format (s, " instance %u hops %u", t->instance, t->hops);
+	s = format (s, " instance %u", t->instance);
+	if (t->entry != MVT_NONE)
+		s = format (s, " entry %u", t->entry);
+	s = format (s, " hops %u", t->hops);
 	s = format (s, "\n%U%U -> %U", format_white_space, indent, format_hashmvt_endpoint,
 		    &t->src[0], format_hashmvt_endpoint, &t->dst[0]);
 	if (t->verdict == MVT_VERDICT_TRANSLATED ||

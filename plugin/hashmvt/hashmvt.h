@@ -76,9 +76,9 @@ typedef struct
 	u64 vectors;	 /* that nodes had seen when this turn began */
 	/* handed to the router itself: dropped for the core, passed for VPP; owner writes */
 	u64 to_router[MVT_DROP_N];
-	u64 handed_off; /* packets given to other threads */
-	u64 congested;	/* packets for which the queue of another thread was full */
-	u64 no_nat;	/* packets that came while disabled or spare */
+	u64 handed_off[MVT_HOME_INSTANCES]; /* packets meant for other threads, by instance */
+	u64 congested; /* of them, dropped because that thread's queue was full */
+	u64 no_nat;    /* packets that came while disabled or spare */
 } hashmvt_thread_t;
 
 typedef struct
@@ -160,6 +160,7 @@ typedef struct
 	mvt_endpoint_t src[2], dst[2]; /* before, after */
 	u16 instance;		       /* that this thread is, or that the packet is sent to */
 	u8 dir, verdict, reason, hops, is_router;
+	u32 entry; /* place in the instance's table; MVT_NONE: none */
 } hashmvt_trace_t;
 
 format_function_t format_hashmvt_trace;
@@ -244,44 +245,22 @@ void hashmvt_changes_flush (void);
 
 /* ---- packets: state that travels with a buffer between threads ----
  *
- * In the first cache line, where a flow hash will be: ip4-lookup, which comes after this arc, sets
- * it afresh. (A frame queue's auxiliary words would be the place, but vlib_frame_queue_main_init of
- * 26.06 looks at the node before it knows which, and picks the dequeue function without them.) */
-typedef union
-{
-	u32 as_u32;
-	struct
-	{
-		u16 l4_port;
-		u8 flags; /* of MVT_PKT_*, those that travel */
-		u8 dir : 1;
-		u8 hops : 3;
-	};
-} hashmvt_carry_t;
-
-STATIC_ASSERT_SIZEOF (hashmvt_carry_t, 4);
-
+ * In words of the first cache line that whatever follows this arc sets before it reads them:
+ * ip4-lookup the flow hash and the table, ip4-receive the interface. (A frame queue's auxiliary
+ * words would be the place, but vlib_frame_queue_main_init up to 26.06 looks at the node before it
+ * knows which, and picks the dequeue function without them.) */
 #define HASHMVT_CARRIED_FLAGS \
 	(MVT_PKT_MARKED_NEW | MVT_PKT_PORT_KNOWN | MVT_PKT_HAIRPIN | MVT_PKT_FRAG_HOME)
-
-/* The external address that a marked packet must get; only those have one. */
-static_always_inline u32 *
-hashmvt_carried_hash (vlib_buffer_t *b)
-{
-	return &vnet_buffer2 (b)->unused[5];
-}
 
 static_always_inline void
 hashmvt_carry (vlib_buffer_t *b, const mvt_pkt_t *pkt)
 {
-	hashmvt_carry_t carry = { .l4_port = pkt->l4_port,
-				  .flags = pkt->flags & HASHMVT_CARRIED_FLAGS,
-				  .dir = pkt->dir,
-				  .hops = pkt->hops };
-
-	vnet_buffer (b)->ip.flow_hash = carry.as_u32;
+	vnet_buffer (b)->ip.flow_hash = pkt->l4_port | (u32) pkt->rem_port << 16;
+	vnet_buffer (b)->ip.fib_index =
+		(pkt->flags & HASHMVT_CARRIED_FLAGS) | (u32) pkt->dir << 8 | (u32) pkt->hops << 16;
+	/* the external address that a marked packet must get */
 	if (PREDICT_FALSE (pkt->flags & MVT_PKT_MARKED_NEW))
-		*hashmvt_carried_hash (b) = pkt->hash;
+		vnet_buffer (b)->ip.rx_sw_if_index = pkt->hash;
 }
 
 /* A view of an IPv4 packet whose header ip4-input has checked. */
@@ -295,6 +274,22 @@ hashmvt_view (vlib_buffer_t *b, u32 bi, u8 dir, mvt_pkt_t *pkt)
 			    .flags = MVT_PKT_CHECKSUM_DONE |
 				     (b->flags & VLIB_BUFFER_NEXT_PRESENT ? MVT_PKT_TRUNCATED_OK
 									  : 0) };
+}
+
+/* The view of a packet that another thread, or an instance's store of fragments, has sent. */
+static_always_inline void
+hashmvt_arrive (vlib_buffer_t *b, u32 bi, mvt_pkt_t *pkt)
+{
+	u32 ports = vnet_buffer (b)->ip.flow_hash, rest = vnet_buffer (b)->ip.fib_index;
+
+	hashmvt_view (b, bi, rest >> 8 & 1, pkt);
+	pkt->l4_port = (u16) ports;
+	pkt->rem_port = (u16) (ports >> 16);
+	pkt->flags |= rest & HASHMVT_CARRIED_FLAGS;
+	pkt->hops = (u8) (rest >> 16);
+	if (PREDICT_FALSE (pkt->flags & MVT_PKT_MARKED_NEW))
+		pkt->hash = vnet_buffer (b)->ip.rx_sw_if_index;
+	vnet_buffer (b)->ip.flow_hash = 0;
 }
 
 #endif /* included_hashmvt_h */

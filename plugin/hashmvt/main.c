@@ -123,10 +123,10 @@ threads_start (mvt_engine_t *engine)
 {
 	hashmvt_main_t *hm = &hashmvt_main;
 
+	clib_memset (hm->threads, 0, vec_bytes (hm->threads));
 	for (u32 i = 0; i < hm->n_instances; i++)
 	{
 		hashmvt_thread_t *thread = vec_elt_at_index (hm->threads, hm->first_thread + i);
-		clib_memset (thread, 0, sizeof *thread);
 		thread->instance = &engine->instance[i];
 		thread->turn_start = clib_cpu_time_now ();
 		thread->vectors =
@@ -209,12 +209,22 @@ hashmvt_enable (const hashmvt_settings_t *settings, clib_error_t **error)
 
 	if (hm->engine)
 		return VNET_API_ERROR_FEATURE_ALREADY_ENABLED;
-	if (settings->frame_queue_nelts < 9 + workers)
+	if (!is_pow2 (settings->frame_queue_nelts) || settings->frame_queue_nelts < 9 + workers)
 	{
 		if (error)
-			*error = clib_error_return (0, "frame-queue-nelts must be at least %u",
-						    9 + workers);
-		return VNET_API_ERROR_INVALID_VALUE_2;
+			*error = clib_error_return (
+				0, "frame-queue-nelts must be a power of two and at least %u",
+				9 + workers);
+		return VNET_API_ERROR_INVALID_VALUE;
+	}
+	/* VPP never takes a frame queue down */
+	if (hm->frame_queue != ~0 && settings->frame_queue_nelts != hm->settings.frame_queue_nelts)
+	{
+		if (error)
+			*error = clib_error_return (
+				0, "frame-queue-nelts stays %u until VPP is started again",
+				hm->settings.frame_queue_nelts);
+		return VNET_API_ERROR_RSRC_IN_USE;
 	}
 	hm->n_instances = workers ? workers : 1;
 	hm->first_thread = workers ? 1 : 0;

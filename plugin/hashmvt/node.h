@@ -6,6 +6,9 @@
 #ifndef included_hashmvt_node_h
 #define included_hashmvt_node_h
 
+/* the core's hit path, compiled here for every CPU that VPP has variants for */
+#include "nat44_inlines.h"
+
 #include "hashmvt.h"
 
 #include <vnet/feature/feature.h>
@@ -18,6 +21,15 @@ typedef enum
 	HASHMVT_N_NEXT,
 } hashmvt_next_t;
 
+/* Packets of this thread's instance, in the order that they came. */
+typedef struct
+{
+	mvt_pkt_t pkts[VLIB_FRAME_SIZE];
+	vlib_buffer_t *bufs[VLIB_FRAME_SIZE];
+	hashmvt_trace_t *traces[VLIB_FRAME_SIZE]; /* NULL where a packet is not traced */
+	u32 n;
+} hashmvt_mine_t;
+
 /* Where the packets of one call go; none of the arrays can overflow, a packet is in one of them. */
 typedef struct
 {
@@ -26,9 +38,17 @@ typedef struct
 	u32 away[VLIB_FRAME_SIZE];
 	u16 away_thread[VLIB_FRAME_SIZE];
 	u32 n_to, n_away;
-	u32 translated, held, to_router, expired, stray;
+	u32 translated, held, to_router, expired;
 	u32 passed[MVT_PASS_N];
 } hashmvt_out_t;
+
+static_always_inline void
+hashmvt_out_init (hashmvt_out_t *out)
+{
+	out->n_to = out->n_away = 0;
+	out->translated = out->held = out->to_router = out->expired = 0;
+	clib_memset (out->passed, 0, sizeof out->passed);
+}
 
 static_always_inline void
 hashmvt_send (hashmvt_out_t *out, u32 bi, u16 next)
@@ -54,8 +74,10 @@ hashmvt_drop (vlib_node_runtime_t *node, hashmvt_out_t *out, u32 bi, vlib_buffer
 }
 
 static_always_inline void
-hashmvt_hand_over (hashmvt_out_t *out, vlib_buffer_t *b, const mvt_pkt_t *pkt, u16 instance)
+hashmvt_hand_over (hashmvt_thread_t *me, hashmvt_out_t *out, vlib_buffer_t *b, const mvt_pkt_t *pkt,
+		   u16 instance)
 {
+	me->handed_off[instance]++;
 	out->away[out->n_away] = (u32) pkt->ref;
 	hashmvt_carry (b, pkt);
 	out->away_thread[out->n_away++] = hashmvt_main.first_thread + instance;
@@ -103,14 +125,35 @@ hashmvt_trace_before (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t 
 	hashmvt_trace_ends (pkt, &t->src[0], &t->dst[0]);
 	t->src[1] = t->src[0];
 	t->dst[1] = t->dst[0];
+	t->entry = MVT_NONE;
 	t->instance = instance;
 	t->dir = pkt->dir;
 	t->hops = pkt->hops;
 	return t;
 }
 
+/* The entry that a traced packet was translated by; MVT_NONE: by a 1:1 rule, or what it embeds. */
+static_always_inline u32
+hashmvt_trace_entry (const mvt_nat44_t *nat, const hashmvt_trace_t *t)
+{
+	const mvt_endpoint_t *ext = t->dir == MVT_IN2OUT ? &t->src[1] : &t->dst[0];
+	const mvt_endpoint_t *in = t->dir == MVT_IN2OUT ? &t->src[0] : &t->dst[1];
+	const mvt_directory_t *dir = nat->shared->directory;
+	u32 slot = mvt_policy_slot_of (nat->policy, ext->addr, NULL);
+	const mvt_entry_t *e;
+
+	if (slot == MVT_NONE || ext->proto >= MVT_PROTO_N)
+		return MVT_NONE;
+	e = mvt_pool_place (nat->pool, mvt_directory_block (dir, slot, ext->port), ext->proto,
+			    ext->port);
+	return e && e->in_addr == in->addr && e->in_port == in->port
+		       ? mvt_pool_line_of (nat->pool, e)
+		       : MVT_NONE;
+}
+
 static_always_inline void
-hashmvt_trace_after (hashmvt_trace_t *t, const mvt_pkt_t *pkt, int is_router)
+hashmvt_trace_after (const mvt_nat44_t *nat, hashmvt_trace_t *t, const mvt_pkt_t *pkt,
+		     int is_router)
 {
 	if (!t)
 		return;
@@ -121,22 +164,42 @@ hashmvt_trace_after (hashmvt_trace_t *t, const mvt_pkt_t *pkt, int is_router)
 		t->instance = pkt->to;
 	if (pkt->verdict == MVT_VERDICT_TRANSLATED || pkt->verdict == MVT_VERDICT_HANDOFF)
 		hashmvt_trace_ends (pkt, &t->src[1], &t->dst[1]);
+	if (pkt->verdict == MVT_VERDICT_TRANSLATED)
+		t->entry = hashmvt_trace_entry (nat, t);
 }
 
-/* Let the core decide about packets of this thread's instance, and send each on its way.
- * traces: NULL, or one for each packet, NULL where it is not traced. */
+/* Translated packets that have the same features ahead go on together, and none needs a look of its
+ * own. False, and nothing has happened, when they have not. */
+static_always_inline int
+hashmvt_all_on (vlib_main_t *vm, vlib_node_runtime_t *node, const hashmvt_mine_t *mine, u32 *from)
+{
+	u32 config = mine->bufs[0]->current_config_index, differ = 0;
+	u16 next;
+
+	for (u32 i = 0; i < mine->n; i++)
+		differ |= mine->bufs[i]->current_config_index ^ config;
+	if (PREDICT_FALSE (differ))
+		return 0;
+	vnet_feature_next_u16 (&next, mine->bufs[0]);
+	config = mine->bufs[0]->current_config_index;
+	for (u32 i = 0; i < mine->n; i++)
+		mine->bufs[i]->current_config_index = config;
+	vlib_buffer_enqueue_to_single_next (vm, node, from, next, mine->n);
+	return 1;
+}
+
+/* Send each packet where its verdict says. */
 static_always_inline void
-hashmvt_decide (vlib_main_t *vm, vlib_node_runtime_t *node, hashmvt_thread_t *me, mvt_pkt_t *pkts,
-		u32 n, hashmvt_trace_t **traces, hashmvt_out_t *out)
+hashmvt_each_on (vlib_node_runtime_t *node, hashmvt_thread_t *me, hashmvt_mine_t *mine,
+		 int is_traced, hashmvt_out_t *out)
 {
 	instance_t *instance = me->instance;
 
-	mvt_nat44_process (instance->nat, pkts, n, me->tick);
-	for (u32 i = 0; i < n; i++)
+	for (u32 i = 0; i < mine->n; i++)
 	{
-		mvt_pkt_t *pkt = &pkts[i];
+		mvt_pkt_t *pkt = &mine->pkts[i];
+		vlib_buffer_t *b = mine->bufs[i];
 		u32 bi = (u32) pkt->ref;
-		vlib_buffer_t *b = vlib_get_buffer (vm, bi);
 		int is_router = 0;
 
 		if (PREDICT_TRUE (pkt->verdict == MVT_VERDICT_TRANSLATED))
@@ -155,7 +218,7 @@ hashmvt_decide (vlib_main_t *vm, vlib_node_runtime_t *node, hashmvt_thread_t *me
 				pkt->hops++;
 				if (PREDICT_TRUE (pkt->to < hashmvt_main.n_instances &&
 						  pkt->to != instance->id))
-					hashmvt_hand_over (out, b, pkt, pkt->to);
+					hashmvt_hand_over (me, out, b, pkt, pkt->to);
 				else
 				{
 					count_add (&instance->count.dropped[MVT_DROP_NO_OWNER], 1);
@@ -177,9 +240,24 @@ hashmvt_decide (vlib_main_t *vm, vlib_node_runtime_t *node, hashmvt_thread_t *me
 					hashmvt_drop (node, out, bi, b,
 						      HASHMVT_DROP_MALFORMED + pkt->reason);
 			}
-		if (PREDICT_FALSE (traces != 0))
-			hashmvt_trace_after (traces[i], pkt, is_router);
+		if (PREDICT_FALSE (is_traced))
+			hashmvt_trace_after (instance->nat, mine->traces[i], pkt, is_router);
 	}
+}
+
+/* Let the core decide about packets of this thread's instance, and send each on its way. from: the
+ * frame that they are all of, NULL when they are not. */
+static_always_inline void
+hashmvt_decide (vlib_main_t *vm, vlib_node_runtime_t *node, hashmvt_thread_t *me,
+		hashmvt_mine_t *mine, u32 *from, int is_traced, hashmvt_out_t *out)
+{
+	u32 special = nat44_process_batch (me->instance->nat, mine->pkts, mine->n, me->tick);
+
+	if (PREDICT_TRUE (special == 0 && from && !is_traced) &&
+	    hashmvt_all_on (vm, node, mine, from))
+		out->translated = mine->n;
+	else
+		hashmvt_each_on (node, me, mine, is_traced, out);
 }
 
 static_always_inline void
@@ -190,7 +268,6 @@ hashmvt_flush (vlib_main_t *vm, vlib_node_runtime_t *node, hashmvt_thread_t *me,
 		u32 sent =
 			vlib_buffer_enqueue_to_thread (vm, node, hashmvt_main.frame_queue,
 						       out->away, out->away_thread, out->n_away, 1);
-		me->handed_off += sent;
 		vlib_node_increment_counter (vm, node->node_index, HASHMVT_COUNTER_HANDED_OFF,
 					     sent);
 		if (sent < out->n_away)

@@ -11,15 +11,11 @@ VLIB_NODE_FN (hashmvt_handoff_node)
 	hashmvt_main_t *hm = &hashmvt_main;
 	hashmvt_thread_t *me = vec_elt_at_index (hm->threads, vm->thread_index);
 	u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors;
-	vlib_buffer_t *bufs[VLIB_FRAME_SIZE];
-	mvt_pkt_t pkts[VLIB_FRAME_SIZE];
-	hashmvt_trace_t *traces[VLIB_FRAME_SIZE];
 	int is_traced = (node->flags & VLIB_NODE_FLAG_TRACE) != 0;
+	hashmvt_mine_t mine;
 	hashmvt_out_t out;
 
-	out.n_to = out.n_away = out.translated = out.held = out.to_router = out.expired =
-		out.stray = 0;
-	clib_memset (out.passed, 0, sizeof out.passed);
+	hashmvt_out_init (&out);
 	if (PREDICT_FALSE (!hm->engine || !me->instance || !me->instance->nat))
 	{
 		me->no_nat += n;
@@ -30,29 +26,24 @@ VLIB_NODE_FN (hashmvt_handoff_node)
 	if (me->first_frame == 0)
 		me->first_frame = clib_cpu_time_now ();
 
-	vlib_get_buffers (vm, from, bufs, n);
+	vlib_get_buffers (vm, from, mine.bufs, n);
 	for (u32 i = 0; i < n; i++)
 	{
-		vlib_buffer_t *b = bufs[i];
-		hashmvt_carry_t carry = { .as_u32 = vnet_buffer (b)->ip.flow_hash };
+		vlib_buffer_t *b = mine.bufs[i];
 
 		if (PREDICT_TRUE (i + 8 < n))
-			vlib_prefetch_buffer_header (bufs[i + 8], LOAD);
+			vlib_prefetch_buffer_header (mine.bufs[i + 8], LOAD);
 		if (PREDICT_TRUE (i + 4 < n))
-			clib_prefetch_store (vlib_buffer_get_current (bufs[i + 4]));
-		hashmvt_view (b, from[i], carry.dir, &pkts[i]);
-		pkts[i].flags |= carry.flags;
-		pkts[i].l4_port = carry.l4_port;
-		pkts[i].hops = carry.hops;
-		if (PREDICT_FALSE (carry.flags & MVT_PKT_MARKED_NEW))
-			pkts[i].hash = *hashmvt_carried_hash (b);
+			clib_prefetch_store (vlib_buffer_get_current (mine.bufs[i + 4]));
+		hashmvt_arrive (b, from[i], &mine.pkts[i]);
 		if (PREDICT_FALSE (is_traced))
-			traces[i] = b->flags & VLIB_BUFFER_IS_TRACED
-					    ? hashmvt_trace_before (vm, node, b, &pkts[i],
-								    me->instance->id)
-					    : 0;
+			mine.traces[i] = b->flags & VLIB_BUFFER_IS_TRACED
+						 ? hashmvt_trace_before (vm, node, b, &mine.pkts[i],
+									 me->instance->id)
+						 : 0;
 	}
-	hashmvt_decide (vm, node, me, pkts, n, is_traced ? traces : 0, &out);
+	mine.n = n;
+	hashmvt_decide (vm, node, me, &mine, from, is_traced, &out);
 	hashmvt_flush (vm, node, me, &out);
 	return n;
 }

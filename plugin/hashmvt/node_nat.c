@@ -21,22 +21,39 @@ ttl_ends (const mvt_pkt_t *pkt, u8 dir)
 	return mvt_policy_slot_of (policy, dst, NULL) != MVT_NONE && !hashmvt_is_local (dst);
 }
 
+/* The instance of every packet but fragments, MVT_NONE where each has to be asked about. */
+static_always_inline u32
+owner_of_all (const mvt_shared_t *shared, u8 dir)
+{
+	const mvt_home_t *rules;
+
+	if (dir == MVT_OUT2IN)
+		return hashmvt_main.n_instances == 1 ? 0 : MVT_NONE;
+	rules = atomic_load_explicit (&shared->rules, memory_order_acquire);
+	return rules ? mvt_home_head (rules)->single : MVT_NONE;
+}
+
+static_always_inline int
+is_fragment (const mvt_pkt_t *pkt)
+{
+	return (mvt_load16 (pkt->l3 + 6) & 0x3fff) != 0;
+}
+
 static_always_inline uword
 hashmvt_nat (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame, u8 dir)
 {
 	hashmvt_main_t *hm = &hashmvt_main;
 	hashmvt_thread_t *me = vec_elt_at_index (hm->threads, vm->thread_index);
-	u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors, n_mine = 0;
+	u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors, n_mine = 0, all;
 	vlib_buffer_t *bufs[VLIB_FRAME_SIZE];
-	mvt_pkt_t pkts[VLIB_FRAME_SIZE];
-	hashmvt_trace_t *traces[VLIB_FRAME_SIZE];
 	int is_traced = (node->flags & VLIB_NODE_FLAG_TRACE) != 0;
+	const mvt_shared_t *shared;
+	mvt_views_t *views = 0;
+	hashmvt_mine_t mine;
 	hashmvt_out_t out;
-	u16 mine;
+	u16 me_id;
 
-	out.n_to = out.n_away = out.translated = out.held = out.to_router = out.expired =
-		out.stray = 0;
-	clib_memset (out.passed, 0, sizeof out.passed);
+	hashmvt_out_init (&out);
 	if (PREDICT_FALSE (!hm->engine))
 	{
 		vlib_node_increment_counter (vm, node->node_index, HASHMVT_COUNTER_NO_INSTANCE, n);
@@ -45,14 +62,22 @@ hashmvt_nat (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame, u8
 	}
 	if (me->first_frame == 0)
 		me->first_frame = clib_cpu_time_now ();
-	mine = me->instance && me->instance->nat ? me->instance->id : MVT_NO_INSTANCE;
+	me_id = MVT_NO_INSTANCE;
+	if (PREDICT_TRUE (me->instance && me->instance->nat))
+	{
+		me_id = me->instance->id;
+		views = mvt_nat44_views (me->instance->nat);
+	}
+	shared = &hm->engine->shared;
+	all = owner_of_all (shared, dir);
 
 	vlib_get_buffers (vm, from, bufs, n);
 	for (u32 i = 0; i < n; i++)
 	{
 		vlib_buffer_t *b = bufs[i];
-		mvt_pkt_t *pkt = &pkts[n_mine];
-		u16 owner;
+		mvt_pkt_t *pkt = &mine.pkts[n_mine];
+		hashmvt_trace_t *trace = 0;
+		u16 owner = all;
 
 		if (PREDICT_TRUE (i + 8 < n))
 			vlib_prefetch_buffer_header (bufs[i + 8], LOAD);
@@ -68,20 +93,24 @@ hashmvt_nat (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame, u8
 			hashmvt_send (&out, from[i], HASHMVT_NEXT_ICMP_ERROR);
 			continue;
 		}
-		owner = mvt_dispatch (&hm->engine->shared, pkt);
+		if (all == MVT_NONE || (dir == MVT_OUT2IN && PREDICT_FALSE (is_fragment (pkt))))
+			owner = mvt_dispatch_by (shared, views, pkt);
 		if (PREDICT_FALSE (owner >= hm->n_instances))
 			owner = 0;
-		if (PREDICT_FALSE (is_traced))
-			traces[n_mine] = b->flags & VLIB_BUFFER_IS_TRACED
-						 ? hashmvt_trace_before (vm, node, b, pkt, owner)
-						 : 0;
-		if (PREDICT_TRUE (owner == mine))
+		if (PREDICT_FALSE (is_traced && (b->flags & VLIB_BUFFER_IS_TRACED)))
+			trace = hashmvt_trace_before (vm, node, b, pkt, owner);
+		if (PREDICT_TRUE (owner == me_id))
+		{
+			mine.bufs[n_mine] = b;
+			if (PREDICT_FALSE (is_traced))
+				mine.traces[n_mine] = trace;
 			n_mine++;
+		}
 		else if (PREDICT_TRUE (hm->first_thread + owner != vm->thread_index))
 		{
-			if (PREDICT_FALSE (is_traced && traces[n_mine]))
-				traces[n_mine]->verdict = MVT_VERDICT_HANDOFF;
-			hashmvt_hand_over (&out, b, pkt, owner);
+			if (PREDICT_FALSE (trace != 0))
+				trace->verdict = MVT_VERDICT_HANDOFF;
+			hashmvt_hand_over (me, &out, b, pkt, owner);
 		}
 		else
 		{
@@ -90,8 +119,9 @@ hashmvt_nat (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame, u8
 			hashmvt_drop (node, &out, from[i], b, HASHMVT_COUNTER_NO_INSTANCE);
 		}
 	}
+	mine.n = n_mine;
 	if (PREDICT_TRUE (n_mine))
-		hashmvt_decide (vm, node, me, pkts, n_mine, is_traced ? traces : 0, &out);
+		hashmvt_decide (vm, node, me, &mine, n_mine == n ? from : 0, is_traced, &out);
 	hashmvt_flush (vm, node, me, &out);
 	return n;
 }

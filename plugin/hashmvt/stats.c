@@ -51,6 +51,9 @@ foreach_hashmvt_stat
 						      .stat_segment_name = "/hashmvt/packets" };
 static vlib_simple_counter_main_t to_router = { .name = "to_router",
 						.stat_segment_name = "/hashmvt/to_router" };
+/* [thread][instance]: from which to which */
+static vlib_simple_counter_main_t handed_off = { .name = "handed_off",
+						 .stat_segment_name = "/hashmvt/handed_off" };
 static vlib_simple_counter_main_t barriers = { .name = "barriers",
 					       .stat_segment_name = "/hashmvt/barriers" };
 
@@ -75,6 +78,8 @@ hashmvt_stats_init (void)
 #undef _
 		make (&packets);
 	make (&to_router);
+	make (&handed_off);
+	vlib_validate_simple_counter (&handed_off, MVT_HOME_INSTANCES - 1);
 	make (&barriers);
 }
 
@@ -128,5 +133,9 @@ hashmvt_stats_publish (void)
 							 s->counters[COUNTER_received_out2in]);
 		vlib_set_simple_counter (&to_router, thread, 0, routed);
 	}
+	for (u32 thread = 0; thread < vlib_get_n_threads (); thread++)
+		for (u32 i = 0; i < hm->n_instances; i++)
+			vlib_set_simple_counter (&handed_off, thread, i,
+						 hm->threads[thread].handed_off[i]);
 	vlib_set_simple_counter (&barriers, 0, 0, vlib_worker_threads[0].barrier_sync_count);
 }
