@@ -214,6 +214,7 @@ vl_api_hashmvt_enable_t_handler (vl_api_hashmvt_enable_t *mp)
 	TAKE (fragment_timeout)
 	TAKE (hold_seconds)
 	TAKE (hold_share_1024)
+	TAKE (frame_queue_nelts)
 #undef TAKE
 	if (mp->allocation_by_block)
 		s.by_host = 1;
@@ -302,34 +303,6 @@ vl_api_hashmvt_interface_add_del_t_handler (vl_api_hashmvt_interface_add_del_t *
 	REPLY_MACRO_END (VL_API_HASHMVT_INTERFACE_ADD_DEL_REPLY);
 }
 
-static void
-vl_api_hashmvt_rss_queues_set_t_handler (vl_api_hashmvt_rss_queues_set_t *mp)
-{
-	vnet_main_t *vnm = vnet_get_main ();
-	vl_api_hashmvt_rss_queues_set_reply_t *rmp;
-	clib_bitmap_t *queues = 0;
-	clib_error_t *error;
-	int rv = 0;
-
-	if (pool_is_free_index (vnm->interface_main.sw_interfaces, mp->sw_if_index))
-		rv = VNET_API_ERROR_INVALID_SW_IF_INDEX;
-	else
-	{
-		for (u32 i = 0; i < 64; i++)
-			if (mp->queues >> i & 1)
-				queues = clib_bitmap_set (queues, i, 1);
-		vlib_worker_thread_barrier_sync (vlib_get_main ());
-		error = vnet_hw_interface_set_rss_queues (
-			vnm, vnet_get_sup_hw_interface (vnm, mp->sw_if_index), queues);
-		vlib_worker_thread_barrier_release (vlib_get_main ());
-		if (error)
-			rv = VNET_API_ERROR_UNSUPPORTED;
-		clib_error_free (error);
-		clib_bitmap_free (queues);
-	}
-	REPLY_MACRO_END (VL_API_HASHMVT_RSS_QUEUES_SET_REPLY);
-}
-
 /* ---- configuration, piece by piece ---- */
 
 static void
@@ -368,6 +341,24 @@ vl_api_hashmvt_inside_add_del_t_handler (vl_api_hashmvt_inside_add_del_t *mp)
 	if (!HASHMVT_ENABLED (rv) && !(rv = hashmvt_prefix_in (&mp->prefix, &prefix)))
 		rv = hashmvt_error_to_api (hashmvt_policy_add_del (prefix, 0, mp->is_add));
 	REPLY_MACRO_END (VL_API_HASHMVT_INSIDE_ADD_DEL_REPLY);
+}
+
+static void
+vl_api_hashmvt_policy_add_del_t_handler (vl_api_hashmvt_policy_add_del_t *mp)
+{
+	vl_api_hashmvt_policy_add_del_reply_t *rmp;
+	mvt_policy_t policy = { 0 };
+	mvt_prefix4_t prefix;
+	int rv;
+
+	if (HASHMVT_ENABLED (rv) || (mp->is_add && (rv = hashmvt_policy_in (&mp->policy, &policy))))
+		;
+	else if (mp->is_default)
+		rv = mp->is_add ? hashmvt_error_to_api (hashmvt_policy_default (&policy))
+				: VNET_API_ERROR_INVALID_VALUE;
+	else if (!(rv = hashmvt_prefix_in (&mp->prefix, &prefix)))
+		rv = hashmvt_error_to_api (hashmvt_policy_add_del (prefix, &policy, mp->is_add));
+	REPLY_MACRO_END (VL_API_HASHMVT_POLICY_ADD_DEL_REPLY);
 }
 
 static void
@@ -508,6 +499,8 @@ vl_api_hashmvt_mapping_delete_t_handler (vl_api_hashmvt_mapping_delete_t *mp)
 	if (!settled (mp->generation, &rv, &ended))
 	{
 		rv = hashmvt_filter_in (&mp->filter, &filter, &instance);
+		if (!rv && instance != MVT_NONE && instance >= hm->n_instances)
+			rv = VNET_API_ERROR_INVALID_VALUE_2;
 		if (filter.statics == 0)
 			filter.statics = 2;
 		for (u32 i = 0; i < hm->n_instances && !rv; i++)
@@ -602,7 +595,7 @@ VL_MSG_API_REAPER_FUNCTION (reap);
 
 /* ---- registration ---- */
 
-/* Handlers of the other two files. */
+/* Handlers of the other files. */
 #define foreach_other           \
 	_ (change_begin)        \
 	_ (change_add_ranges)   \
@@ -626,7 +619,10 @@ VL_MSG_API_REAPER_FUNCTION (reap);
 	_ (instance_get)        \
 	_ (mapping_get)         \
 	_ (host_get)            \
-	_ (block_get)
+	_ (block_get)           \
+	_ (match_get)           \
+	_ (rss_queues_set)      \
+	_ (rss_queues_get)
 
 #define _(name) void vl_api_hashmvt_##name##_t_handler (vl_api_hashmvt_##name##_t *mp);
 foreach_other

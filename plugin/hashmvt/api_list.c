@@ -58,6 +58,7 @@ ENDIAN (instance)
 ENDIAN (mapping)
 ENDIAN (host)
 ENDIAN (block)
+ENDIAN (match)
 
 void
 vl_api_hashmvt_interface_get_t_handler (vl_api_hashmvt_interface_get_t *mp)
@@ -323,6 +324,8 @@ instance_out (const mvt_instance_snapshot_t *s, vl_api_hashmvt_instance_details_
 	d->handoff_congestion = s->ring_dropped;
 	for (u32 i = 0; i < MVT_DROP_N; i++)
 		d->to_router += thread->to_router[i];
+	d->numa_node = hm->engine->instance[s->id].arena.node;
+	d->memory = hm->engine->instance[s->id].arena.reserved;
 	clib_memcpy (d->counters, s->counters, sizeof d->counters);
 	clib_memcpy (d->passed, s->passed, sizeof d->passed);
 	clib_memcpy (d->dropped, s->dropped, sizeof d->dropped);
@@ -344,6 +347,58 @@ vl_api_hashmvt_instance_get_t_handler (vl_api_hashmvt_instance_get_t *mp)
 	}
 }
 
+/* ---- prefix matching ---- */
+
+typedef struct
+{
+	u32 instance, table;
+	mvt_match_info_t info;
+} match_t;
+
+static match_t *
+matches (void)
+{
+	hashmvt_main_t *hm = &hashmvt_main;
+	match_t *all = 0;
+
+	for (u32 i = 0; hm->engine && i < hm->n_instances; i++)
+	{
+		mvt_match_info_t info[MVT_MATCH_N];
+		mvt_job_t job = { .op = MVT_JOB_MATCHES, .out.matches = info };
+		/* a spare instance has none */
+		if (mvt_engine_job (hm->engine, i, &job))
+			continue;
+		for (u32 k = 0; k < job.n; k++)
+		{
+			match_t m = { .instance = i, .table = k, .info = info[k] };
+			vec_add1 (all, m);
+		}
+	}
+	return all;
+}
+
+void
+vl_api_hashmvt_match_get_t_handler (vl_api_hashmvt_match_get_t *mp)
+{
+	match_t *all = matches ();
+	{
+		LIST_PLAIN (VL_API_HASHMVT_MATCH_DETAILS, vl_api_hashmvt_match_details_t,
+			    vec_len (all), ({
+				    const match_t *m = &all[cursor];
+				    rmp->instance = m->instance;
+				    rmp->table = m->table;
+				    rmp->entries = m->info.entries;
+				    rmp->chained = m->info.chained;
+				    rmp->lookups = m->info.match.lookups;
+				    rmp->hits = m->info.match.hits;
+				    rmp->cache_hits = m->info.match.cache_hits;
+			    }));
+		vec_free (all);
+		vl_api_hashmvt_match_get_reply_t *rmp;
+		REPLY_MACRO2_END (VL_API_HASHMVT_MATCH_GET_REPLY, ({ rmp->cursor = cursor; }));
+	}
+}
+
 /* ---- what the instances keep ---- */
 
 /* Fill one page from one instance after the other. Returns items; *cursor is where to go on, *more
@@ -355,16 +410,16 @@ fill_page (mvt_job_t *job, u32 max, u32 only, u64 *cursor, int *more, int *rv)
 	u32 at = *cursor >> PLACE_BITS, last = hm->n_instances - 1;
 	u64 place = *cursor & PLACE_MASK;
 
+	if (only != MVT_NONE && only > last)
+	{
+		*rv = VNET_API_ERROR_INVALID_VALUE_2;
+		return 0;
+	}
 	if (only != MVT_NONE)
 	{
-		if (only > last)
-			at = last + 1;
-		else
-		{
-			place = at == only ? place : 0;
-			at = clib_max (at, only);
-			last = only;
-		}
+		place = at == only ? place : 0;
+		at = clib_max (at, only);
+		last = only;
 	}
 	while (at <= last)
 	{

@@ -4,8 +4,9 @@
  */
 #include "cli.h"
 
-#define PAGE  128
-#define LIMIT 50
+#define PAGE	      128
+#define PAGES_AT_ONCE 16 /* then others have a turn on the main thread */
+#define LIMIT	      50
 
 static const char *const state_names[] = { "spare", "active", "draining" };
 static const char *const filter_names[] = { "endpoint-independent", "address-dependent",
@@ -66,8 +67,16 @@ show_instances (vlib_main_t *vm, int verbose)
 
 /* ---- pool ---- */
 
+/* Says that a list was cut, where it was. */
 static void
-show_pool (vlib_main_t *vm)
+show_rest (vlib_main_t *vm, u32 all, u32 limit)
+{
+	if (all > limit)
+		vlib_cli_output (vm, "  (%u more: use limit N)", all - limit);
+}
+
+static void
+show_pool (vlib_main_t *vm, u32 limit)
 {
 	hashmvt_main_t *hm = &hashmvt_main;
 	mvt_pool_run_t *runs = 0, *r;
@@ -76,7 +85,7 @@ show_pool (vlib_main_t *vm)
 	vec_set_len (runs, mvt_engine_slots (hm->engine, runs, vec_len (runs)));
 	vlib_cli_output (vm, "%u of %u addresses, blocks of %u ports", hm->engine->n_slots_used,
 			 hm->engine->n_slots, 1 << hm->engine->block_bits);
-	vec_foreach (r, runs)
+	for (r = runs; r < vec_end (runs) && r < runs + limit; r++)
 	{
 		if (r->count == 1)
 			vlib_cli_output (vm, "  %U%s", format_hashmvt_address, r->first,
@@ -86,6 +95,7 @@ show_pool (vlib_main_t *vm)
 					 format_hashmvt_address, r->first + r->count - 1,
 					 r->draining ? " draining" : "");
 	}
+	show_rest (vm, vec_len (runs), limit);
 	vec_free (runs);
 }
 
@@ -107,14 +117,26 @@ show_mapping (vlib_main_t *vm, const mvt_mapping_info_t *m, int verbose)
 	vec_free (expires);
 }
 
-/* A page at a time, so that the workers are never asked for more than they do in a moment. */
+/* Let others have the main thread for a moment. False: the NAT is another one now, or none. */
+static int
+give_way (vlib_main_t *vm)
+{
+	u64 boot = hashmvt_main.boot;
+
+	if (vlib_in_process_context (vm))
+		vlib_process_suspend (vm, 1e-4);
+	return hashmvt_main.engine && hashmvt_main.boot == boot;
+}
+
+/* A page at a time, so that neither the workers nor the main thread are held up, however many
+ * mappings there are. */
 static clib_error_t *
 show_mappings (vlib_main_t *vm, unformat_input_t *input)
 {
 	hashmvt_main_t *hm = &hashmvt_main;
 	mvt_mapping_filter_t filter = { 0 };
 	mvt_mapping_info_t page[PAGE];
-	u32 instance = MVT_NONE, limit = LIMIT, shown = 0, verbose = 0, count = 0;
+	u32 instance = MVT_NONE, limit = LIMIT, shown = 0, verbose = 0, count = 0, pages = 0;
 
 	while (!hashmvt_at_end (input))
 		if (unformat (input, "limit %u", &limit))
@@ -137,6 +159,8 @@ show_mappings (vlib_main_t *vm, unformat_input_t *input)
 			continue;
 		while (job.cursor != UINT64_MAX && (count || shown < limit))
 		{
+			if (++pages % PAGES_AT_ONCE == 0 && !give_way (vm))
+				return clib_error_return (0, "hashmvt was disabled meanwhile");
 			job.max = count ? PAGE : clib_min (PAGE, limit - shown);
 			if (mvt_engine_job (hm->engine, i, &job))
 				break;
@@ -155,12 +179,34 @@ show_mappings (vlib_main_t *vm, unformat_input_t *input)
 
 /* ---- rules, policies, errors, memory ---- */
 
+/* How each instance has matched in the tables [first, end). */
 static void
-show_map (vlib_main_t *vm, const char *what, const home_copy_t *map)
+show_matches (vlib_main_t *vm, u32 first, u32 end)
+{
+	hashmvt_main_t *hm = &hashmvt_main;
+
+	vlib_cli_output (vm, "%-12s%-10s%10s%9s%16s%16s%18s", "table", "instance", "entries",
+			 "chained", "lookups", "hits", "state-cache hits");
+	for (u32 i = 0; i < hm->n_instances; i++)
+	{
+		mvt_match_info_t info[MVT_MATCH_N];
+		mvt_job_t job = { .op = MVT_JOB_MATCHES, .out.matches = info };
+		/* a spare instance has none */
+		if (mvt_engine_job (hm->engine, i, &job) || job.n == 0)
+			continue;
+		for (u32 k = first; k < end; k++)
+			vlib_cli_output (vm, "%-12s%-10u%10u%9u%16lu%16lu%18lu", mvt_match_name (k),
+					 i, info[k].entries, info[k].chained, info[k].match.lookups,
+					 info[k].match.hits, info[k].match.cache_hits);
+	}
+}
+
+static void
+show_map (vlib_main_t *vm, const char *what, const home_copy_t *map, u32 limit)
 {
 	vlib_cli_output (vm, "%s, version %lu: %u ranges, %u endpoint pins", what,
 			 atomic_load (&map->version), map->desc.n_ranges, map->desc.n_pins);
-	for (u32 i = 0; i < map->desc.n_ranges && i < LIMIT; i++)
+	for (u32 i = 0; i < map->desc.n_ranges && i < limit; i++)
 	{
 		const mvt_home_range_t *r = &map->desc.ranges[i];
 		if (r->table == MVT_NONE)
@@ -171,40 +217,57 @@ show_map (vlib_main_t *vm, const char *what, const home_copy_t *map)
 			vlib_cli_output (vm, "  %U -> bucket table %u", format_hashmvt_prefix,
 					 &r->prefix, r->table);
 	}
-	if (map->desc.n_ranges > LIMIT)
-		vlib_cli_output (vm, "  (%u more)", map->desc.n_ranges - LIMIT);
+	show_rest (vm, map->desc.n_ranges, limit);
 }
 
 static void
-show_policies (vlib_main_t *vm)
+show_rules (vlib_main_t *vm, u32 limit)
 {
-	hashmvt_model_t *m = &hashmvt_main.model;
-	mvt_policy_rule_t *rule;
-	mvt_static_rule_t *s;
-	mvt_prefix4_t *p;
+	show_map (vm, "home map", &hashmvt_main.engine->home, limit);
+	show_map (vm, "dispatcher rules", &hashmvt_main.engine->rules, limit);
+	show_matches (vm, MVT_MATCH_RULES, MVT_MATCH_HOME + 1);
+}
+
+static void
+show_policy (vlib_main_t *vm, u32 i)
+{
+	const hashmvt_model_t *m = &hashmvt_main.model;
+	const mvt_policy_t *q = &m->policies[i];
+
+	vlib_cli_output (vm,
+			 "policy %u: %u addresses; timeouts udp %u tcp %u/%u/%u icmp %u; filtering "
+			 "%s, %s, %s; mappings per host %u, new per second %u, blocks per host %u",
+			 i, vec_len (m->slots[i]), q->timeout[MVT_TIMEOUT_UDP],
+			 q->timeout[MVT_TIMEOUT_TCP_ESTABLISHED],
+			 q->timeout[MVT_TIMEOUT_TCP_TRANSITORY],
+			 q->timeout[MVT_TIMEOUT_TCP_INCOMING_SYN], q->timeout[MVT_TIMEOUT_ICMP],
+			 filter_names[q->filter[0] % 3], filter_names[q->filter[1] % 3],
+			 filter_names[q->filter[2] % 3], q->mappings_per_host_all,
+			 q->new_per_second_per_host, q->max_blocks_per_host);
+}
+
+static void
+show_policies (vlib_main_t *vm, u32 limit)
+{
+	const hashmvt_model_t *m = &hashmvt_main.model;
 
 	vlib_cli_output (vm, "generation %lu", m->generation);
-	for (u32 i = 0; i < vec_len (m->policies); i++)
-	{
-		const mvt_policy_t *q = &m->policies[i];
-		vlib_cli_output (
-			vm,
-			"policy %u: %u addresses; timeouts udp %u tcp %u/%u/%u icmp %u; filtering "
-			"%s, %s, %s; mappings per host %u, new per second %u, blocks per host %u",
-			i, vec_len (m->slots[i]), q->timeout[MVT_TIMEOUT_UDP],
-			q->timeout[MVT_TIMEOUT_TCP_ESTABLISHED],
-			q->timeout[MVT_TIMEOUT_TCP_TRANSITORY],
-			q->timeout[MVT_TIMEOUT_TCP_INCOMING_SYN], q->timeout[MVT_TIMEOUT_ICMP],
-			filter_names[q->filter[0] % 3], filter_names[q->filter[1] % 3],
-			filter_names[q->filter[2] % 3], q->mappings_per_host_all,
-			q->new_per_second_per_host, q->max_blocks_per_host);
-	}
-	vec_foreach (rule, m->inside) vlib_cli_output (
-		vm, "  inside %U -> policy %u", format_hashmvt_prefix, &rule->inside, rule->policy);
-	vec_foreach (p, m->exempt) vlib_cli_output (vm, "  exempt %U", format_hashmvt_prefix, p);
-	vec_foreach (s, m->statics)
-		vlib_cli_output (vm, "  static %U <-> %U", format_hashmvt_prefix, &s->inside,
-				 format_hashmvt_prefix, &s->outside);
+	for (u32 i = 0; i < vec_len (m->policies) && i < limit; i++)
+		show_policy (vm, i);
+	show_rest (vm, vec_len (m->policies), limit);
+	for (u32 i = 0; i < vec_len (m->inside) && i < limit; i++)
+		vlib_cli_output (vm, "  inside %U -> policy %u", format_hashmvt_prefix,
+				 &m->inside[i].inside, m->inside[i].policy);
+	show_rest (vm, vec_len (m->inside), limit);
+	for (u32 i = 0; i < vec_len (m->exempt) && i < limit; i++)
+		vlib_cli_output (vm, "  exempt %U", format_hashmvt_prefix, &m->exempt[i]);
+	show_rest (vm, vec_len (m->exempt), limit);
+	for (u32 i = 0; i < vec_len (m->statics) && i < limit; i++)
+		vlib_cli_output (vm, "  static %U <-> %U", format_hashmvt_prefix,
+				 &m->statics[i].inside, format_hashmvt_prefix,
+				 &m->statics[i].outside);
+	show_rest (vm, vec_len (m->statics), limit);
+	show_matches (vm, MVT_MATCH_INSIDE, MVT_MATCH_N);
 }
 
 static void
@@ -252,48 +315,78 @@ show_summary (vlib_main_t *vm)
 			vlib_cli_output (vm, "%U %s", format_vnet_sw_if_index_name,
 					 vnet_get_main (), i,
 					 hm->side[i] == HASHMVT_SIDE_INSIDE ? "in" : "out");
-	show_pool (vm);
+	show_pool (vm, LIMIT);
 	show_instances (vm, 0);
+}
+
+static clib_error_t *
+at_end (unformat_input_t *input)
+{
+	return hashmvt_at_end (input) ? 0 : hashmvt_cli_wrong (input, "the end of the line");
+}
+
+/* The lists that `limit N` cuts. */
+static clib_error_t *
+show_list (vlib_main_t *vm, unformat_input_t *input, void (*show) (vlib_main_t *vm, u32 limit))
+{
+	u32 limit = LIMIT;
+
+	if (unformat (input, "limit") && !unformat (input, "%u", &limit))
+		return hashmvt_cli_wrong (input, "a number");
+	if (!hashmvt_at_end (input))
+		return hashmvt_cli_wrong (input, "limit N or the end of the line");
+	show (vm, limit);
+	return 0;
 }
 
 clib_error_t *
 hashmvt_cli_show (vlib_main_t *vm, unformat_input_t *input)
 {
-	const char *expected = "instances, pool, mappings, rules, policies, errors or memory";
+	static const struct
+	{
+		const char *name;
+		void (*show) (vlib_main_t *vm, u32 limit);
+	} lists[] = { { "pool", show_pool },
+		      { "rules", show_rules },
+		      { "policies", show_policies } };
+	static const struct
+	{
+		const char *name;
+		void (*show) (vlib_main_t *vm);
+	} wholes[] = { { "errors", show_errors }, { "memory", show_memory } };
 	clib_error_t *error = hashmvt_cli_enabled ();
-	mvt_engine_t *engine = hashmvt_main.engine;
 	int verbose;
 
 	if (error)
 		return error;
 	if (hashmvt_at_end (input))
+	{
 		show_summary (vm);
-	else if (unformat (input, "instances"))
+		return 0;
+	}
+	if (unformat (input, "mappings"))
+		return show_mappings (vm, input);
+	if (unformat (input, "instances"))
 	{
 		verbose = unformat (input, "verbose");
-		if (hashmvt_at_end (input))
+		error = at_end (input);
+		if (!error)
 			show_instances (vm, verbose);
+		return error;
 	}
-	else if (unformat (input, "mappings"))
-		return show_mappings (vm, input);
-	else if (unformat (input, "pool"))
-		show_pool (vm);
-	else if (unformat (input, "rules"))
-	{
-		show_map (vm, "home map", &engine->home);
-		show_map (vm, "dispatcher rules", &engine->rules);
-	}
-	else if (unformat (input, "policies"))
-		show_policies (vm);
-	else if (unformat (input, "errors"))
-		show_errors (vm);
-	else if (unformat (input, "memory"))
-		show_memory (vm);
-	else
-		return hashmvt_cli_wrong (input, expected);
-	if (!hashmvt_at_end (input))
-		return hashmvt_cli_wrong (input, "the end of the line");
-	return 0;
+	for (u32 i = 0; i < ARRAY_LEN (lists); i++)
+		if (unformat (input, lists[i].name))
+			return show_list (vm, input, lists[i].show);
+	for (u32 i = 0; i < ARRAY_LEN (wholes); i++)
+		if (unformat (input, wholes[i].name))
+		{
+			error = at_end (input);
+			if (!error)
+				wholes[i].show (vm);
+			return error;
+		}
+	return hashmvt_cli_wrong (input,
+				  "instances, pool, mappings, rules, policies, errors or memory");
 }
 
 static clib_error_t *
@@ -303,9 +396,10 @@ show_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 }
 
 #define SHOW_HELP                                                                                  \
-	" [instances [verbose]|pool|mappings [inside PREFIX] [outside PREFIX] [inside-port N] "    \
+	" [instances [verbose]|pool [limit N]|mappings [inside PREFIX] [outside PREFIX] "          \
+	"[inside-port N] "                                                                         \
 	"[outside-port N] [udp|tcp|icmp] [static|dynamic] [instance N] [limit N|count] [verbose]|" \
-	"rules|policies|errors|memory]"
+	"rules [limit N]|policies [limit N]|errors|memory]"
 
 VLIB_CLI_COMMAND (hashmvt_show_command, static) = {
 	.path = "hashmvt show",
