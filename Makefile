@@ -21,7 +21,7 @@ EXTRAS    := 'py[test,lint,vpp]'
 RUFF         := $(BIN)/ruff
 RUFF_FIRST   := lint.isort.known-first-party=["hashmvt", "HashMvt", "tests"]
 RUFF_PACKAGE := --config py/pyproject.toml --config '$(RUFF_FIRST)' py tests/py robot
-RUFF_AROUND  := --config scripts/ruff.toml demo tests/demo scripts/run-tests
+RUFF_AROUND  := --config scripts/ruff.toml demo tests/demo tests/packaging tests/vpp scripts/run-tests
 
 DEP_BUILD := $(BUILD)/.stamp-dep-build
 DEP_TEST  := $(BUILD)/.stamp-dep-test
@@ -96,7 +96,7 @@ install: plugin ## install the VPP plugin beside the plugins of VPP (as root)
 pkg-deb: build ## packages in dist/: the plugin's .deb where a VPP is installed, the Python wheel
 	@rm -rf dist
 	$(call step,Python wheel in dist/,wheel,\
-	  $(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist py)
+	  $(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist ./py)
 	@if grep -q '^-- VPP plugin: built' $(VPP_LOG); then $(MAKE) plugin-deb; \
 	  else printf '%-52s %s\n' 'VPP plugin in dist/' 'not made, there is no plugin'; fi
 
@@ -108,7 +108,7 @@ c-build: $(DEP_TEST) # the C libraries and their unit tests alone, in build/rele
 	@cmake -S . -B $(BUILD)/release -G Ninja -DHASHMVT_WITH_VPP=OFF >/dev/null
 	@ninja -C $(BUILD)/release -j $(JOBS)
 
-dev: $(DEP_TEST) $(DEV) # the environment of the test runner
+dev: $(DEP_TEST) $(DEV) plugin # the environment of the test runner
 
 run: build ## real traffic through the NAT in network namespaces, proved from outside (1 minute)
 	@$(BIN)/python -m demo --dataplane $(DATAPLANE)

@@ -38,14 +38,13 @@ from tests.py.vectors.language import (
     CountStep,
     LateStep,
     PacketStep,
-    Term,
-    Variable,
     Vector,
     WaitStep,
     end,
     read,
 )
-from tests.py.vectors.packets import ICMP, Flow, Spec, build
+from tests.py.vectors.packets import Spec, build
+from tests.py.vectors.values import Values
 
 if TYPE_CHECKING:
     from tests.py.vectors.language import Ends, Want
@@ -169,59 +168,13 @@ class Sent:
     direction: Direction
 
 
-@dataclass(slots=True)
-class Run:
+@dataclass(slots=True, kw_only=True)
+class Run(Values):
     """A vector on its way through an engine."""
 
     engine: Engine
-    values: dict[str, int] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
     late: deque[Outcome] = field(default_factory=deque)
-
-    def value(self, term: Term | None) -> int:
-        """Return what a term stands for; nothing is 0."""
-        if isinstance(term, Variable):
-            assert term.name in self.values, f"{term.name} has no value yet"
-            return self.values[term.name]
-        return term or 0
-
-    def flow(self, spec: Spec, ends: Ends) -> Flow:
-        """Return endpoints as numbers."""
-        sport, dport = ends.src.port, ends.dst.port
-        if spec.proto == ICMP:
-            sport = dport = dport if sport is None else sport
-        return Flow(
-            self.value(ends.src.addr),
-            self.value(ends.dst.addr),
-            self.value(sport),
-            self.value(dport),
-        )
-
-    def flows(self, spec: Spec, ends: tuple[Ends, ...]) -> list[Flow]:
-        """Return those of a packet and of what it embeds."""
-        flows: list[Flow] = []
-        one: Spec | None = spec
-        for pair in ends:
-            assert one is not None
-            flows.append(self.flow(one, pair))
-            one = one.about
-        return flows
-
-    def bind(self, ends: Ends, packet: bytes, *, has_ports: bool) -> None:
-        """Give variables without value the one that the packet has in their place."""
-        at = (packet[0] & 15) * 4
-        sport = at + 4 if packet[9] == ICMP else at
-        dport = sport if packet[9] == ICMP else at + 2
-        places = [(ends.src.addr, 12, 4), (ends.dst.addr, 16, 4)]
-        if has_ports:
-            places += [
-                (port, place, 2)
-                for port, place in ((ends.src.port, sport), (ends.dst.port, dport))
-                if port is not None and place + 2 <= len(packet)
-            ]
-        for term, place, size in places:
-            if isinstance(term, Variable):
-                self.values.setdefault(term.name, int.from_bytes(packet[place : place + size]))
 
     def packet(self, step: PacketStep) -> None:
         """Send a packet, or its pieces, and check what becomes of each."""
@@ -289,17 +242,6 @@ class Run:
         assert self.late, "nothing came out of the fragment store"
         self.check(want, self.late.popleft())
 
-    def compare(self, step: CompareStep) -> None:
-        """Compare variables."""
-        left, right = self.value(step.left), [self.value(term) for term in step.right]
-        match step.relation:
-            case "=":
-                assert left == right[0]
-            case "!=":
-                assert left != right[0]
-            case _:
-                assert right[0] <= left <= right[1]
-
     def steps(self, vector: Vector) -> None:
         """Take every step; a failure names its line."""
         for step in vector.steps:
@@ -326,7 +268,7 @@ class Run:
 def test_vector(vector: Vector) -> None:
     for instances in vector.instances:
         with Engine(settings_of(vector, instances)) as engine:
-            Run(engine).steps(vector)
+            Run(engine=engine).steps(vector)
 
 
 def test_every_vector_says_what_it_shows() -> None:
