@@ -185,7 +185,7 @@ settled (u64 generation, int *rv, u32 *value)
 		*value = answer->value;
 		return 1;
 	}
-	if (generation && generation + ANSWERS <= hashmvt_main.highest_generation)
+	if (generation && generation <= hashmvt_main.highest_generation)
 	{
 		*rv = VNET_API_ERROR_VALUE_EXIST;
 		return 1;
@@ -216,6 +216,12 @@ vl_api_hashmvt_enable_t_handler (vl_api_hashmvt_enable_t *mp)
 	TAKE (hold_share_1024)
 	TAKE (frame_queue_nelts)
 #undef TAKE
+	if (mp->exact)
+	{
+		s.hold_seconds = mp->hold_seconds;
+		s.hold_share_1024 = mp->hold_share_1024;
+		s.by_host = 0;
+	}
 	if (mp->allocation_by_block)
 		s.by_host = 1;
 	if (mp->log > 3)
@@ -246,6 +252,18 @@ vl_api_hashmvt_disable_t_handler (vl_api_hashmvt_disable_t *mp)
 	REPLY_MACRO_END (VL_API_HASHMVT_DISABLE_REPLY);
 }
 
+/* FNV-1a over the words of the bitmap. */
+static u64
+ports_digest (void)
+{
+	const hashmvt_settings_t *s = &hashmvt_main.settings;
+	u64 digest = 0xcbf29ce484222325ull;
+
+	for (u32 i = 0; i < ARRAY_LEN (s->allocatable); i++)
+		digest = (digest ^ s->allocatable[i]) * 0x100000001b3ull;
+	return digest;
+}
+
 static void
 vl_api_hashmvt_get_t_handler (vl_api_hashmvt_get_t *mp)
 {
@@ -254,6 +272,8 @@ vl_api_hashmvt_get_t_handler (vl_api_hashmvt_get_t *mp)
 	vl_api_hashmvt_get_reply_t *rmp;
 	int rv = 0;
 
+	if (e)
+		hashmvt_stats_publish ();
 	REPLY_MACRO2_END (VL_API_HASHMVT_GET_REPLY, ({
 				  clib_memset (&rmp->enabled, 0,
 					       sizeof *rmp -
@@ -275,6 +295,11 @@ vl_api_hashmvt_get_t_handler (vl_api_hashmvt_get_t *mp)
 					  rmp->rules_version = count_get (&e->rules.version);
 					  rmp->policy_generation = hm->model.generation;
 					  rmp->boot = hm->boot;
+					  rmp->fragment_timeout = hm->settings.fragment_timeout;
+					  rmp->hold_seconds = hm->settings.hold_seconds;
+					  rmp->hold_share_1024 = hm->settings.hold_share_1024;
+					  rmp->log = hm->settings.log + 1;
+					  rmp->ports_digest = ports_digest ();
 				  }
 			  }));
 }
@@ -485,6 +510,30 @@ vl_api_hashmvt_shard_t_handler (vl_api_hashmvt_shard_t *mp)
 		hashmvt_remember (mp->generation, rv, moved);
 	}
 	REPLY_MACRO2_END (VL_API_HASHMVT_SHARD_REPLY, ({ rmp->moved = moved; }));
+}
+
+static void
+vl_api_hashmvt_bucket_get_t_handler (vl_api_hashmvt_bucket_get_t *mp)
+{
+	vl_api_hashmvt_bucket_get_reply_t *rmp;
+	u32 *hosts = 0, n = 0;
+	int rv = 0;
+
+	if (!HASHMVT_ENABLED (rv) && mp->realm)
+		rv = VNET_API_ERROR_NO_SUCH_FIB;
+	if (!rv && mp->n > MVT_HOME_BUCKETS)
+		rv = VNET_API_ERROR_LIMIT_EXCEEDED;
+	if (!rv)
+		vec_validate (hosts, MVT_HOME_BUCKETS);
+	for (; !rv && n < mp->n; n++)
+		rv = hashmvt_address_in (&mp->hosts[n], &hosts[n]);
+	REPLY_MACRO2_END (VL_API_HASHMVT_BUCKET_GET_REPLY, ({
+				  clib_memset (rmp->buckets, 0, sizeof rmp->buckets);
+				  for (u32 i = 0; !rv && i < n; i++)
+					  rmp->buckets[i] = mvt_engine_bucket (hashmvt_main.engine,
+									       0, hosts[i]);
+			  }));
+	vec_free (hosts);
 }
 
 static void

@@ -79,7 +79,7 @@ vl_api_hashmvt_change_begin_t_handler (vl_api_hashmvt_change_begin_t *mp)
 	hashmvt_main_t *hm = &hashmvt_main;
 	vl_api_hashmvt_change_begin_reply_t *rmp;
 	u32 number = ~0;
-	int rv;
+	int rv = 0;
 
 	if (HASHMVT_ENABLED (rv))
 		;

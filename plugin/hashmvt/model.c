@@ -121,8 +121,6 @@ hashmvt_model_publish (hashmvt_model_t *m, int force)
 	hashmvt_model_free (&hm->model);
 	hm->model = *m;
 	clib_memset (m, 0, sizeof *m);
-	if (hm->model.generation > hm->highest_generation)
-		hm->highest_generation = hm->model.generation;
 	hm->routes_stale = 1;
 	hashmvt_fib_sync ();
 	return MVT_OK;

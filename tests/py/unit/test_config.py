@@ -307,7 +307,12 @@ def test_mistakes_in_the_pool(file: Path, pool: str, reason: str, remedy: str) -
 
 SECTIONS = [
     ("dataplane: {kind: dpdk}", "dataplane.kind must be embedded or vpp, not 'dpdk'", ""),
-    ("dataplane: {kind: vpp}", "vpp is not available in this version", "write embedded"),
+    ("dataplane: {kind: vpp}", "dataplane.vpp names no inside interface", "add inside: [NAME]"),
+    ("dataplane: {kind: vpp, vpp: {inside: [a]}}", "dataplane.vpp names no outside interface",
+     "add outside: [NAME]"),
+    ("dataplane: {kind: vpp, vpp: {inside: [a], outside: [b, a]}}",
+     "interface 'a' is both inside and outside", "name it once"),
+    ("dataplane: {kind: vpp, vpp: {inside: [a], outside: [b]}}", None, ""),
     ("dataplane: {instances: {initial: 5}}", None, ""),
     ("dataplane: {instances: {initial: 5, max: 4}}", "initial instances (5) are more than max",
      "write max: 5 or more"),
@@ -332,6 +337,19 @@ SECTIONS = [
     ("lgo: {}", "unknown key 'lgo' at the top", "write 'log'"),
     ("dataplane: 5", "dataplane must be a map, not 5", ""),
 ]  # fmt: skip
+
+
+def test_on_vpp_every_worker_is_an_instance_unless_said(file: Path) -> None:
+    base = "nat44: {inside: [10.0.0.0/8], pool: [198.51.100.1]}\ndataplane:\n  kind: vpp\n"
+    base += "  vpp: {inside: [eth0], outside: [eth1], api: /srv/vpp/api.sock}\n"
+    file.write_text(base)
+    config = load(file)
+    assert config.dataplane.kind is DataplaneKind.VPP
+    assert config.dataplane.instances.initial == 0
+    assert (config.dataplane.vpp.inside, config.dataplane.vpp.outside) == (("eth0",), ("eth1",))
+    assert config.dataplane.vpp.api == Path("/srv/vpp/api.sock")
+    file.write_text(f"{base}  instances: {{initial: 1}}\n")
+    assert load(file).dataplane.instances.initial == 1
 
 
 @pytest.mark.parametrize(("row", "reason", "remedy"), SECTIONS)

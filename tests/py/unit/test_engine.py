@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from hashmvt.config import AddressRange, Config, Nat44Config, PolicyConfig, PortRange
+from hashmvt.config.ports import port_bitmap
 from hashmvt.dataplane.embedded import Engine, EngineSettings, engine_settings, stepped
 from hashmvt.dataplane.embedded.bench import Case, measure
 from hashmvt.dataplane.embedded.capture import replay
-from hashmvt.dataplane.embedded.settings import port_bitmap, spread_seed
+from hashmvt.dataplane.embedded.settings import spread_seed
 from hashmvt.dataplane.packets import checksum, make, parse
 from hashmvt.errors import Rejected, Unavailable, Unsupported
 from hashmvt.model import Direction, Endpoint, MappingFilter, Packet, Proto, Verdict

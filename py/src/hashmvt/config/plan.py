@@ -9,6 +9,7 @@ the lowest slots that are free.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
@@ -39,20 +40,7 @@ def plan_policy(
     """
     old = _slots(previous.runs) if previous else {}
     configured = [int(r.first) + i for r in nat44.pool for i in range(r.count)]
-    slots = {addr: old[addr] for addr in configured if addr in old}
-    wanted = set(configured)
-    draining = {
-        addr: slot for addr, slot in old.items() if addr not in wanted and slot not in empty
-    }
-    # a static 1:1 rule may take over an address that left the pool only when it is empty: the
-    # core refuses the overlap, which is what its operator must hear
-    # a slot that has just become empty is not given to another address yet: the dataplane may
-    # forget it a moment later
-    taken = set(slots.values()) | set(draining.values()) | empty
-    free = _free(taken)
-    for addr in configured:
-        if addr not in slots:
-            slots[addr] = next(free)
+    slots, draining = _assign(configured, old, empty)
     policies = [nat44.default, *nat44.policies]
     own = {prefix for policy in nat44.policies for prefix in policy.inside}
     return PolicySet(
@@ -68,6 +56,35 @@ def plan_policy(
         exempt=nat44.exempt,
         statics=nat44.statics,
         endpoints=nat44.static_endpoints,
+    )
+
+
+def rebase_policy(
+    policy: PolicySet,
+    previous: PolicySet,
+    *,
+    generation: int,
+    empty: frozenset[int] = frozenset(),
+) -> PolicySet:
+    """Return policies that were planned for another life of the dataplane, for this one.
+
+    Args:
+        policy: whose pool, less what drains, is wanted.
+        previous: the policies in force, which addresses have their slots from.
+        generation: of the result; above that of ``previous``.
+        empty: slots of ``previous`` that drained and hold nothing.
+
+    """
+    planned = _slots(run for run in policy.runs if not run.draining)
+    slots, draining = _assign(list(planned), _slots(previous.runs), empty)
+    moved = {planned[addr]: slot for addr, slot in slots.items()}
+    return replace(
+        policy,
+        generation=generation,
+        policies=tuple(
+            replace(one, slots=tuple(moved[slot] for slot in one.slots)) for one in policy.policies
+        ),
+        runs=(*_runs(slots, draining=False), *_runs(draining, draining=True)),
     )
 
 
@@ -88,6 +105,26 @@ def slot_table(policy: PolicySet) -> dict[IPv4Address, int]:
 
 def _slots(runs: Iterable[PoolRun]) -> dict[int, int]:
     return {int(r.first) + i: r.slot + i for r in runs for i in range(r.count)}
+
+
+def _assign(
+    configured: list[int], old: dict[int, int], empty: frozenset[int]
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Return the slots of configured addresses, and of those that vanished and drain."""
+    slots = {addr: old[addr] for addr in configured if addr in old}
+    wanted = set(configured)
+    draining = {
+        addr: slot for addr, slot in old.items() if addr not in wanted and slot not in empty
+    }
+    # a static 1:1 rule may take over an address that left the pool only when it is empty: the
+    # core refuses the overlap, which is what its operator must hear
+    # a slot that has just become empty is not given to another address yet: the dataplane may
+    # forget it a moment later
+    free = _free(set(slots.values()) | set(draining.values()) | empty)
+    for addr in configured:
+        if addr not in slots:
+            slots[addr] = next(free)
+    return slots, draining
 
 
 def _free(taken: set[int]) -> Iterator[int]:

@@ -103,10 +103,11 @@ def _section(document: Document, report: Report) -> Section:
 
 
 def _dataplane(section: Section) -> DataplaneConfig:
-    section.not_built("kind", "vpp", "embedded")
     default = DataplaneConfig()
+    kind = DataplaneKind(section.word("kind", default.kind.value))
+    on_vpp = kind is DataplaneKind.VPP
     count = section.sub("instances")
-    initial = count.whole("initial", default.instances.initial)
+    initial = count.whole("initial", 0 if on_vpp else default.instances.initial)
     most = count.whole("max", max(default.instances.max, initial))
     if initial > most:
         count.problem_at(
@@ -115,7 +116,6 @@ def _dataplane(section: Section) -> DataplaneConfig:
             f"write max: {initial} or more",
         )
     embedded = section.sub("embedded")
-    vpp = section.sub("vpp")
     inside = embedded.word("inside", default.embedded.inside)
     outside = embedded.word("outside", default.embedded.outside)
     if inside == outside:
@@ -123,15 +123,33 @@ def _dataplane(section: Section) -> DataplaneConfig:
             "outside", f"device {inside!r} is both inside and outside", "name two devices"
         )
     return DataplaneConfig(
-        kind=DataplaneKind(section.word("kind", default.kind.value)),
+        kind=kind,
         instances=Instances(initial, most),
         embedded=EmbeddedConfig(inside, outside),
-        vpp=VppConfig(
-            api=Path(vpp.word("api", str(default.vpp.api))),
-            stats=Path(vpp.word("stats", str(default.vpp.stats))),
-            inside=vpp.words("inside"),
-            outside=vpp.words("outside"),
-        ),
+        vpp=_vpp(section, needed=on_vpp),
+    )
+
+
+def _vpp(dataplane: Section, *, needed: bool) -> VppConfig:
+    section = dataplane.sub("vpp")
+    default = VppConfig()
+    inside, outside = section.words("inside"), section.words("outside")
+    for name, found in (("inside", inside), ("outside", outside)):
+        if needed and not found and not section.refused(name):
+            dataplane.problem_at(
+                "vpp" if dataplane.has("vpp") else "kind",
+                f"dataplane.vpp names no {name} interface",
+                f"add {name}: [NAME], as `vppctl show interface` spells it",
+            )
+    for name in sorted({*inside} & {*outside}):
+        section.problem_at(
+            "outside", f"interface {name!r} is both inside and outside", "name it once"
+        )
+    return VppConfig(
+        api=Path(section.word("api", str(default.api))),
+        stats=Path(section.word("stats", str(default.stats))),
+        inside=inside,
+        outside=outside,
     )
 
 

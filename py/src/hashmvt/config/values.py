@@ -153,7 +153,9 @@ class Instances:
     """How many instances, at the start and at most."""
 
     initial: int = 1
+    """0: one for each worker of VPP, which is the default there."""
     max: int = 4
+    """On VPP the workers are the instances, whatever this says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """``hashmvt-agent``: holds the dataplane of its host and serves it.
 
-The embedded engine runs in this process. The agent serves it over gRPC (`DataplaneService`), sends
-a heartbeat to the coordinator every second, and writes what instances report to the log.
+The embedded engine runs in this process; a VPP is connected to and made what the configuration
+says, again whenever it was restarted. The agent serves the dataplane over gRPC
+(`DataplaneService`), sends a heartbeat to the coordinator every second, and writes what instances
+report to the log. While the dataplane is away it goes on and says so once.
 
 SIGTERM and SIGINT drain: no more calls, what is in the rings goes out, the devices are closed,
-exit 0. Mappings end with the process. SIGHUP reads the configuration again and says what changed:
-what can change while packets flow does, and a file that changes anything else is refused whole,
-with the keys that need a restart.
+exit 0. Mappings of the embedded engine end with the process, VPP goes on. SIGHUP reads the
+configuration again and says what changed: what can change while packets flow does, and a file that
+changes anything else is refused whole, with the keys that need a restart.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING
 from hashmvt.config import Config, DataplaneKind, changes, drained_slots, load, plan_policy
 from hashmvt.control import daemon, keyfile, wire
 from hashmvt.control.service import DataplaneService
-from hashmvt.errors import ConfigError, DataplaneError, HashMvtError
+from hashmvt.errors import ConfigError, DataplaneError, HashMvtError, Unavailable
 from hashmvt.model import EventLog
 from hashmvt.names import EventType
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hashmvt.dataplane.base import Dataplane
-    from hashmvt.model import Block, Event, InstanceSnapshot, Snapshot
+    from hashmvt.model import Block, Event, HomeMap, InstanceSnapshot, Snapshot
 
 NAME = "hashmvt-agent"
 KEY_RETRY_S = 5.0
@@ -44,14 +46,14 @@ async def open_dataplane(config: Config) -> Dataplane:
     """Open the dataplane of this host.
 
     Raises:
-        DataplaneError: the engine cannot start; says why.
-        StartError: this kind of dataplane is not built in.
+        DataplaneError: the engine cannot start, or VPP cannot be used; says why.
 
     """
-    if config.dataplane.kind is not DataplaneKind.EMBEDDED:
-        raise daemon.StartError(
-            f"dataplane.kind {config.dataplane.kind.value} is not built in: write embedded"
-        )
+    # imported when asked for, so that a host needs only what its dataplane needs
+    if config.dataplane.kind is DataplaneKind.VPP:
+        from hashmvt.dataplane.vpp import VppDataplane, vpp_settings  # noqa: PLC0415
+
+        return await VppDataplane.open(vpp_settings(config))
     from hashmvt.dataplane.embedded import EmbeddedDataplane, engine_settings  # noqa: PLC0415
 
     return await EmbeddedDataplane.open(engine_settings(config))
@@ -65,6 +67,7 @@ class Agent:
         self.config = config
         self._plane = plane
         self._boot_id = secrets.randbits(64)
+        self._said = ""
 
     async def serve(self, stop: asyncio.Event, reload: asyncio.Event) -> None:
         """Serve until `stop`.
@@ -98,16 +101,23 @@ class Agent:
         sender = wire.Sender(host, key, self._boot_id)
         address = self.config.coordinator.listen
         before: Snapshot | None = None
-        home = await self._plane.home()
+        home: HomeMap | None = None
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
             sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
             failed = False
             while True:
-                snapshot = await self._plane.snapshot()
+                try:
+                    snapshot = await self._plane.snapshot()
+                    if home is None or home.version != snapshot.home_version:
+                        home = await self._plane.home()
+                except Unavailable as error:  # no heartbeat says it to the coordinator
+                    self._complain(error)
+                    before = home = None
+                    await asyncio.sleep(self.config.coordinator.heartbeat)
+                    continue
+                self._content()
                 beats = beats_of(before, snapshot)
                 before = snapshot
-                if home.version != snapshot.home_version:
-                    home = await self._plane.home()
                 try:
                     for datagram in sender.datagrams(home, beats, now_ms=_now_ms()):
                         sock.sendto(datagram, _split(address))
@@ -118,6 +128,18 @@ class Agent:
                         log.warning("heartbeats do not reach %s: %s", address, reason)
                     failed = True
                 await asyncio.sleep(self.config.coordinator.heartbeat)
+
+    def _complain(self, error: Unavailable) -> None:
+        """Say once why the dataplane is away."""
+        if str(error) != self._said:
+            self._said = str(error)
+            log.error("%s", error)
+
+    def _content(self) -> None:
+        """Say that it is back."""
+        if self._said:
+            self._said = ""
+            log.info("the dataplane is back")
 
     async def _key(self) -> bytes:
         """The key; while there is none, the agent works and sends nothing."""
@@ -191,11 +213,11 @@ class Agent:
         """Forget pool addresses that were removed and are empty now."""
         while True:
             await asyncio.sleep(TIDY_POOL_S)
-            before = await self._plane.policy()
-            if not any(run.draining for run in before.runs):
-                continue
-            if drained_slots(before, await self._blocks_in_use()):
-                with contextlib.suppress(DataplaneError):  # somebody else set one: next time
+            with contextlib.suppress(DataplaneError):  # away, or somebody else set one: next time
+                before = await self._plane.policy()
+                if not any(run.draining for run in before.runs):
+                    continue
+                if drained_slots(before, await self._blocks_in_use()):
                     await self._set_policy(self.config)
                     log.info("a removed pool address is empty now and has gone")
 

@@ -27,6 +27,7 @@ from hashmvt.control.service import DataplaneService
 from hashmvt.dataplane.remote import RemoteDataplane, Tls
 from hashmvt.dispatch import SoftwareDispatcher
 from hashmvt.errors import DataplaneError, HashMvtError, Unavailable
+from hashmvt.model import MAX_INSTANCES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,11 +103,12 @@ class Member:
 def desired_of(config: Config) -> Desired:
     """The thresholds of a configuration."""
     coordinator = config.coordinator
+    initial = config.dataplane.instances.initial
     return Desired(
         cpu=coordinator.cpu,
         memory=coordinator.memory,
         retain=coordinator.retain,
-        fewest=config.dataplane.instances.initial,
+        fewest=initial or MAX_INSTANCES,
         failure_s=coordinator.failure.period * coordinator.failure.periods,
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hashmvt._ffi._mvt import ffi, lib
 from hashmvt.config.plan import slot_table
+from hashmvt.dataplane import checks
 from hashmvt.dataplane.base import Capabilities
 from hashmvt.dataplane.embedded import convert
 from hashmvt.dataplane.generations import Generations
@@ -218,7 +219,7 @@ class Engine:
         only: int | None,
     ) -> Page[T]:
         """Fill one page from one instance after the other. A cursor is ``instance:place``."""
-        at, place = _parse_cursor(cursor)
+        at, place = checks.parse_cursor(cursor)
         last = self._settings.instances_max - 1
         if only is not None:
             if not 0 <= only <= last:
@@ -249,17 +250,17 @@ class Engine:
 
     def activate(self, instance: int, generation: int | None) -> None:
         """Make an instance active."""
-        self._known(instance)
+        checks.check_instance(instance, self._settings.instances_max)
         self._once(generation, lambda: lib.mvt_engine_activate(self.handle, instance))
 
     def drain(self, instance: int, generation: int | None) -> None:
         """Mark an instance draining."""
-        self._known(instance)
+        checks.check_instance(instance, self._settings.instances_max)
         self._once(generation, lambda: lib.mvt_engine_drain(self.handle, instance))
 
     def reset(self, instance: int, generation: int | None) -> None:
         """Raise an instance's ownership epoch."""
-        self._known(instance)
+        checks.check_instance(instance, self._settings.instances_max)
         self._once(generation, lambda: lib.mvt_engine_reset_instance(self.handle, instance))
 
     def transfer(
@@ -271,44 +272,28 @@ class Engine:
         generation: int | None,
     ) -> int:
         """Move free blocks; return how many."""
-        self._pair(source, target)
+        checks.check_pair(source, target, self._settings.instances_max)
         slot = lib.MVT_NONE
         if external is not None:
             slots = slot_table(self._policy)
             if external not in slots:
                 raise Rejected(ErrorCode.NOT_FOUND, f"{external} is no address of the pool")
             slot = slots[external]
-        if blocks < 0:
-            raise Rejected(ErrorCode.INVALID, f"{blocks} blocks cannot be moved")
+        checks.check_blocks(blocks)
         return self._once(
             generation, lambda: lib.mvt_engine_transfer(self.handle, source, target, slot, blocks)
         )
 
     def shard(self, percent: int, source: int, target: int, generation: int | None) -> int:
         """Move a share of the free blocks; return how many."""
-        self._pair(source, target)
-        if not 0 <= percent <= 100:  # noqa: PLR2004
-            raise Rejected(ErrorCode.INVALID, f"{percent} percent is not from 0 to 100")
+        checks.check_pair(source, target, self._settings.instances_max)
+        checks.check_percent(percent)
         return self._once(
             generation, lambda: lib.mvt_engine_shard(self.handle, source, target, percent)
         )
 
     def _once(self, generation: int | None, call: Callable[[], int]) -> int:
         return self._generations.once(generation, lambda: _check(call()))
-
-    def _known(self, instance: int) -> None:
-        if not 0 <= instance < self._settings.instances_max:
-            raise Rejected(
-                ErrorCode.INVALID,
-                f"there is no instance {instance}; they are 0 to "
-                f"{self._settings.instances_max - 1}",
-            )
-
-    def _pair(self, source: int, target: int) -> None:
-        self._known(source)
-        self._known(target)
-        if source == target:
-            raise Rejected(ErrorCode.INVALID, f"instance {source} is both giver and taker")
 
     # ---- who serves whom ----
 
@@ -329,7 +314,7 @@ class Engine:
             raise Rejected(
                 ErrorCode.STALE, f"{what} {new.version} is older than {old.version}, in force"
             )
-        _check_home(new)
+        checks.check_home(new)
         description = convert.home_to_c(new, self._settings.instances_max)
         _check(publish(self.handle, description.c))
 
@@ -369,8 +354,7 @@ class Engine:
 
     def static_add(self, mapping: StaticMapping, generation: int | None) -> None:
         """Add a static mapping."""
-        if mapping.inside.proto != mapping.outside.proto:
-            raise Rejected(ErrorCode.INVALID, "a static mapping has one protocol on both sides")
+        checks.check_static(mapping)
         self._generations.once(
             generation,
             lambda: self._static_job(lib.MVT_JOB_STATIC_ADD, mapping.outside, mapping),
@@ -421,8 +405,7 @@ class Engine:
 
     def advance(self, seconds: int) -> None:
         """Move the clock forward."""
-        if seconds < 0:
-            raise Rejected(ErrorCode.INVALID, "a clock goes forward only")
+        checks.check_seconds(seconds)
         _check(lib.mvt_engine_advance(self.handle, seconds))
 
     def set_tick(self, tick: int) -> None:
@@ -533,30 +516,3 @@ def _check(result: int, what: str = "") -> int:
         why = convert.text(lib.mvt_err_text(result))
         raise rejected(result, f"{what}: {why}" if what else why)
     return result
-
-
-def _check_home(home: HomeMap) -> None:
-    """Check what C arrays cannot say for themselves."""
-    for item in home.ranges:
-        if (item.instance is None) == (item.table is None):
-            raise Rejected(
-                ErrorCode.INVALID, f"range {item.prefix} names an instance or a table, not both"
-            )
-    if any(len(table) != HOME_BUCKETS for table in home.tables):
-        raise Rejected(ErrorCode.INVALID, f"a bucket table has {HOME_BUCKETS} entries")
-
-
-def _parse_cursor(cursor: str) -> tuple[int, int]:
-    """Take a cursor apart.
-
-    Raises:
-        Rejected: INVALID, it is none.
-
-    """
-    if not cursor:
-        return (0, 0)
-    at, colon, place = cursor.partition(":")
-    numbers = at.isascii() and at.isdigit() and place.isascii() and place.isdigit()
-    if not colon or not numbers or len(at) > 3 or int(place[:21]) > _END:  # noqa: PLR2004
-        raise Rejected(ErrorCode.INVALID, f"{cursor!r} is no cursor of this dataplane")
-    return (int(at), int(place))

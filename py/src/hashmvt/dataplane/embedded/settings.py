@@ -8,16 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hashmvt.config import Allocation, Config, plan_policy
+from hashmvt.config.ports import pool_slots, port_bitmap
 from hashmvt.model import EventLog
 
 if TYPE_CHECKING:
-    from hashmvt.config import Nat44Config
     from hashmvt.policy import PolicySet
 
-PORTS = 65536
 _LOG = {EventLog.OFF: 0, EventLog.BLOCK: 1, EventLog.MAPPING: 2}
-_MIN_SLOTS = 64
-_MAX_SLOTS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,6 @@ def engine_settings(config: Config) -> EngineSettings:
     """Return the settings that a configuration asks for: threaded, with its devices."""
     nat44 = config.nat44
     policy = plan_policy(nat44, generation=1)
-    used = sum(run.count for run in policy.runs)
     return EngineSettings(
         policy=policy,
         host=config.agent.name or socket.gethostname(),
@@ -71,7 +67,7 @@ def engine_settings(config: Config) -> EngineSettings:
         instances_max=config.dataplane.instances.max,
         max_mappings=nat44.max_mappings,
         block_size=nat44.block_size,
-        max_slots=min(max(used * 2, _MIN_SLOTS), _MAX_SLOTS),
+        max_slots=pool_slots(policy),
         allocatable=port_bitmap(nat44),
         fragment_timeout=nat44.fragment_timeout,
         hold_seconds=nat44.hold_down.seconds,
@@ -124,14 +120,3 @@ def spread_seed(seed: int) -> tuple[int, int, int, int]:
         word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & mask
         words.append(word ^ (word >> 31))
     return (words[0], words[1], words[2], words[3])
-
-
-def port_bitmap(nat44: Nat44Config) -> bytes:
-    """Return the bitmap of allocatable ports."""
-    bits = bytearray(PORTS // 8)
-    for port in range(nat44.ports.first, nat44.ports.last + 1):
-        bits[port // 8] |= 1 << (port % 8)
-    for item in nat44.reserved_ports:
-        for port in range(item.first, item.last + 1):
-            bits[port // 8] &= ~(1 << (port % 8))
-    return bytes(bits)
