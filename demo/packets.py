@@ -16,6 +16,8 @@ from typing import BinaryIO
 ICMP, TCP, UDP = 1, 6, 17
 ICMP_QUERIES = frozenset({0, 8, 13, 14, 15, 16, 17, 18})
 ICMP_ERRORS = frozenset({3, 4, 5, 11, 12})
+TTL_EXCEEDED = bytes((11, 0))
+"""Type and code."""
 LINKTYPE_RAW = 101
 TTL = 64
 _PCAP_HEADER = struct.Struct("=IHHiIII")
@@ -72,6 +74,11 @@ class Packet:
         return self.raw[self.header :]
 
     @property
+    def ttl(self) -> int:
+        """Time to live."""
+        return self.raw[8]
+
+    @property
     def fragment(self) -> bool:
         """Whether this is a part of a datagram."""
         return self.more or self.offset > 0
@@ -80,6 +87,11 @@ class Packet:
     def icmp_error(self) -> bool:
         """Whether it quotes another packet."""
         return self.proto == ICMP and not self.offset and self.raw[self.header] in ICMP_ERRORS
+
+    @property
+    def time_exceeded(self) -> bool:
+        """Whether it is the ICMP error about a time to live that ended in transit."""
+        return self.icmp_error and self.raw[self.header : self.header + 2] == TTL_EXCEEDED
 
     @property
     def source(self) -> Endpoint:

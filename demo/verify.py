@@ -9,6 +9,9 @@
    endpoint), and all endpoints of a host must have one outside address (REQ-2).
 3. With the mapping known, each packet on one side says exactly which packet must be on the other.
    What is missing was lost, what is too much was invented or translated wrongly.
+
+A NAT that is a router besides (it has a *gateway* address) takes one of each packet's time to live,
+and answers itself what has none left.
 """
 
 from __future__ import annotations
@@ -114,6 +117,10 @@ class _Blank:
         self._bytes = bytearray(packet.raw)
         self._bytes[10:12] = b"\0\0"
 
+    def age(self, hops: int) -> None:
+        """Take something of the time to live."""
+        self._bytes[8] -= min(hops, self._bytes[8])
+
     def field(self, at: int, size: int) -> None:
         self._bytes[at : at + size] = bytes(size)
 
@@ -128,9 +135,13 @@ class _Blank:
         return hash(bytes(self._bytes))
 
 
-def _essence(packet: Packet, *, source: bool, target: bool) -> Essence:
-    """``source`` and ``target`` say which endpoints the NAT translates."""
+def _essence(packet: Packet, *, source: bool, target: bool, hops: int = 0) -> Essence:
+    """``source`` and ``target`` say which endpoints the NAT translates.
+
+    ``hops`` is what it has still to take of the time to live.
+    """
     blank = _Blank(packet)
+    blank.age(hops)
     at = packet.header
     addresses = (packet.src if source else None, packet.dst if target else None)
     if source:
@@ -197,8 +208,10 @@ def parse_quoted(packet: Packet) -> Packet | None:
 
 
 class _Judge:
-    def __init__(self, inside: IPv4Network, pool: IPv4Network) -> None:
+    def __init__(self, inside: IPv4Network, pool: IPv4Network, gateway: IPv4Address | None) -> None:
         self.result = Judgement()
+        self._gateway = gateway.packed if gateway else None
+        self._hops = 1 if gateway else 0
         self._inside = int(inside.network_address), int(inside.netmask)
         self._pool = int(pool.network_address), int(pool.netmask)
         self._out: dict[Endpoint, Endpoint] = {}
@@ -215,12 +228,18 @@ class _Judge:
     def judge(self, inside: Iterable[bytes], outside: Iterable[bytes]) -> Judgement:
         sent: list[Packet] = []  # by clients, to the world
         calls: list[Packet] = []  # by clients, to the pool: hairpins
+        expired: list[Packet] = []  # by clients, and no further than the NAT
+        answers: list[Packet] = []  # the NAT's own, to clients
         got: list[Packet] = []  # by clients, from the world
         called: list[Packet] = []  # by clients, from the pool: hairpins
         left: list[Packet] = []  # the NAT, for the world
         came: list[Packet] = []  # from the world, for the NAT
         for packet in self._read(inside, "inside"):
-            if self._is_inside(packet.src):
+            if packet.src == self._gateway:
+                answers.append(packet)
+            elif self._is_inside(packet.src) and packet.ttl <= self._hops:
+                expired.append(packet)
+            elif self._is_inside(packet.src):
                 (calls if self._is_pool(packet.dst) else sent).append(packet)
             elif self._is_inside(packet.dst):
                 (called if self._is_pool(packet.src) else got).append(packet)
@@ -234,9 +253,10 @@ class _Judge:
             else:
                 self._stray(packet, "outside")
 
-        sent_keys = [_essence(p, source=True, target=False) for p in sent]
+        hops = self._hops
+        sent_keys = [_essence(p, source=True, target=False, hops=hops) for p in sent]
         left_keys = [_essence(p, source=True, target=False) for p in left]
-        came_keys = [_essence(p, source=False, target=True) for p in came]
+        came_keys = [_essence(p, source=False, target=True, hops=hops) for p in came]
         got_keys = [_essence(p, source=False, target=True) for p in got]
         self._learn(_sources(sent_keys), _sources(left_keys))
         self._learn(_targets(got_keys), _targets(came_keys))
@@ -248,15 +268,16 @@ class _Judge:
         result.in2out = self._compare(sent, expected, left, left_keys, "in2out")
         expected = [Essence(h, None, self._within(t)) for h, _, t in came_keys]
         result.out2in = self._compare(came, expected, got, got_keys, "out2in")
-        call_keys = [_essence(p, source=True, target=True) for p in calls]
+        call_keys = [_essence(p, source=True, target=True, hops=hops) for p in calls]
         expected = [Essence(h, self._outside(s), self._within(t)) for h, s, t in call_keys]
         called_keys = [_essence(p, source=True, target=True) for p in called]
         result.hairpinned = self._compare(calls, expected, called, called_keys, "hairpin")
 
-        delivered = [*got, *called]
+        self._check_answers(expired, answers)
+        delivered = [*got, *called, *answers]
         result.icmp_errors = sum(p.icmp_error for p in delivered)
         result.fragments = sum(p.fragment for p in [*sent, *calls, *delivered])
-        self._check_quotes([*sent, *calls], delivered)
+        self._check_quotes([*sent, *calls, *expired], delivered)
         return result
 
     def _stray(self, packet: Packet, side: str) -> None:
@@ -361,6 +382,23 @@ class _Judge:
                 self.result.tell(f"{direction}: wrong: {_describe(packet)}")
         return len(after)
 
+    def _check_answers(self, expired: list[Packet], answers: list[Packet]) -> None:
+        """A router says of each packet whose time to live ended there that it did."""
+        unanswered = Counter((p.src, p.dst, p.ident) for p in expired)
+        for answer in answers:
+            quote = parse_quoted(answer) if answer.time_exceeded else None
+            about = (quote.src, quote.dst, quote.ident) if quote else (b"", b"", 0)
+            if unanswered[about] and answer.dst == about[0]:
+                unanswered[about] -= 1
+            else:
+                self.result.wrong += 1
+                self.result.tell(f"an answer to nothing: {_describe(answer)}")
+        for packet in expired:
+            if unanswered[packet.src, packet.dst, packet.ident]:
+                unanswered[packet.src, packet.dst, packet.ident] -= 1
+                self.result.lost += 1
+                self.result.tell(f"no answer when its time to live ended: {_describe(packet)}")
+
     def _check_quotes(self, sent: list[Packet], delivered: list[Packet]) -> None:
         """An error must quote to a client what the client itself sent, byte for byte."""
         quotes = [p for p in delivered if p.icmp_error]
@@ -427,6 +465,15 @@ def judge(
     outside: Iterable[bytes],
     inside_net: IPv4Network,
     pool: IPv4Network,
+    gateway: IPv4Address | None = None,
 ) -> Judgement:
-    """Judge a NAT by all packets on its inside and on its outside."""
-    return _Judge(inside_net, pool).judge(inside, outside)
+    """Judge a NAT by all packets on its inside and on its outside.
+
+    Args:
+        inside: the packets on its inside.
+        outside: the packets on its outside.
+        inside_net: addresses of clients.
+        pool: addresses that stand for them.
+        gateway: the NAT's own inside address, where it is a router too.
+    """
+    return _Judge(inside_net, pool, gateway).judge(inside, outside)

@@ -61,7 +61,7 @@ engine_tick (const mvt_engine_t *engine)
 	uint32_t offset = atomic_load_explicit (&engine->tick_offset, memory_order_relaxed);
 	struct timespec ts;
 
-	if (engine->stepped)
+	if (engine->manual_clock)
 		return offset;
 	clock_gettime (CLOCK_MONOTONIC_COARSE, &ts);
 	return (uint32_t) ts.tv_sec + offset;
@@ -185,7 +185,7 @@ take_config (mvt_engine_t *engine, const mvt_engine_config_t *c)
 
 	engine->config = *c;
 	engine->n = c->instances_max;
-	engine->stepped = c->stepped;
+	engine->stepped = engine->manual_clock = c->stepped;
 	engine->block_bits = (uint32_t) __builtin_ctz (c->block_size);
 	engine->n_slots = c->max_slots ? c->max_slots : 2 * needed < 64 ? 64 : 2 * needed;
 	if (engine->n_slots > MVT_POLICY_SLOTS)

@@ -202,7 +202,8 @@ struct mvt_engine
 	/* fixed at creation */
 	_Alignas (MVT_CACHE_LINE) uint32_t n; /* instances_max */
 	bool stepped;
-	bool by_device[2];	    /* leaves by a device, else to collect */
+	bool manual_clock; /* only mvt_engine_advance and mvt_engine_set_tick move the tick */
+	bool by_device[2]; /* leaves by a device, else to collect */
 	mvt_engine_config_t config; /* pointers are not valid after creation */
 	uint64_t allocatable[1024];
 	uint64_t seed[4];
@@ -229,7 +230,7 @@ struct mvt_engine
 	size_t ring_memory_size, buffers_size, directory_size;
 
 	/* time */
-	_Atomic uint32_t tick_offset; /* threaded: added to monotonic seconds; stepped: the tick */
+	_Atomic uint32_t tick_offset; /* manual clock: the tick; else added to monotonic seconds */
 
 	/* threads */
 	bool running;

@@ -87,7 +87,7 @@ VLIB_CLI_COMMAND (hashmvt_enable_command, static) = {
 	.short_help =
 		"hashmvt enable [instances N] [max-mappings N] [max-sessions N] [max-hosts N] "
 		"[block-size N] [max-addresses N] [fragment-timeout N] [hold-down N] "
-		"[allocation port|block] [log off|block|mapping] [ports N-N] "
+		"[allocation port|block] [log off|block|mapping] [clock system|manual] [ports N-N] "
 		"[reserved-ports N-N] [frame-queue-nelts N]",
 	.function = enable_command,
 	.is_mp_safe = 1,

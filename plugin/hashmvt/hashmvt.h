@@ -41,6 +41,7 @@ typedef struct
 	u32 fragment_timeout, hold_seconds, hold_share_1024;
 	u32 frame_queue_nelts;
 	u8 by_host, log;
+	u8 manual_clock; /* tests: only hashmvt_clock_advance moves the NAT's time */
 	u64 allocatable[1024];
 } hashmvt_settings_t;
 

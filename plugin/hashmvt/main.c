@@ -193,7 +193,10 @@ engine_new (const hashmvt_settings_t *s, u32 n, clib_error_t **error, int *code)
 	if (!engine && error)
 		*error = clib_error_return (0, "%s", sentence);
 	if (engine)
-		engine->stepped = false; /* from now on its clock is the system's */
+	{
+		engine->stepped = false; /* from now on VPP's workers run it */
+		engine->manual_clock = s->manual_clock;
+	}
 	return engine;
 }
 

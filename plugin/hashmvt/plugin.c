@@ -63,6 +63,10 @@ unformat_hashmvt_settings (unformat_input_t *input, va_list *args)
 		s->log = 1;
 	else if (unformat (input, "log mapping"))
 		s->log = 2;
+	else if (unformat (input, "clock system"))
+		s->manual_clock = 0;
+	else if (unformat (input, "clock manual"))
+		s->manual_clock = 1;
 	else if (unformat (input, "ports %u-%u", &first, &last) && first <= last && last < 65536)
 	{
 		clib_memset (s->allocatable, 0, sizeof s->allocatable);

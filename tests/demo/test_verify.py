@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from demo.packets import ICMP, TCP, UDP, build, fragments
+from demo.packets import ICMP, TCP, UDP, build, checksum, fragments
 from demo.verify import Judgement, judge
 
 INSIDE, POOL = IPv4Network("10.77.0.0/24"), IPv4Network("198.51.100.0/28")
@@ -173,3 +173,70 @@ def test_a_quote_with_a_wrong_header_checksum(good: Sides) -> None:
 
 def test_nothing_at_all_is_no_success() -> None:
     assert Sides().judge().packets == 0
+
+
+# ---- a NAT that is a router too ----
+
+GATEWAY = bytes([10, 78, 0, 1])
+
+
+def with_ttl(raw: bytes, ttl: int) -> bytes:
+    """The packet with another time to live, and a right checksum."""
+    bare = raw[:8] + bytes([ttl]) + raw[9:10] + b"\0\0" + raw[12:]
+    return bare[:10] + struct.pack("!H", checksum(bare[:20])) + bare[12:]
+
+
+def exceeded(dst: bytes, quoted: bytes, kind: int = 11) -> bytes:
+    return build(ICMP, GATEWAY, dst, struct.pack("!BBHI", kind, 0, 0, 0) + quoted)
+
+
+def judge_router(sides: Sides) -> Judgement:
+    return judge(sides.inside, sides.outside, INSIDE, POOL, IPv4Address(GATEWAY))
+
+
+@pytest.fixture
+def router(good: Sides) -> Sides:
+    """The same NAT, taking one of every time to live; A's probe ends at it."""
+    probe = with_ttl(udp(A, 1000, SERVER, 33434, b"probe"), 1)
+    sides = Sides()
+    for raw in good.inside:
+        before = raw[12:16] in (A, B)
+        # what comes out inside, a hairpin too, has been through
+        sides.inside.append(raw if before else with_ttl(raw, 63))
+    for raw in good.outside:
+        sides.outside.append(with_ttl(raw, 63) if raw[12:16] in (X, Y) else raw)
+    hairpin = next(i for i, raw in enumerate(sides.inside) if raw[12:20] == X + B)
+    sides.inside[hairpin] = with_ttl(good.inside[hairpin], 63)
+    sides.inside += [probe, exceeded(A, probe)]
+    return sides
+
+
+def test_a_router_is_right(router: Sides) -> None:
+    found = judge_router(router)
+    assert found.problems == []
+    assert (found.faults, found.lost) == (0, 0)
+    assert (found.in2out, found.out2in, found.hairpinned) == (7, 6, 1)
+    assert found.icmp_errors == 2
+
+
+def test_a_router_that_takes_no_time_to_live_is_wrong(good: Sides) -> None:
+    assert judge_router(good).lost > 0
+    assert judge_router(good).wrong > 0
+
+
+def test_a_probe_without_answer_is_seen(router: Sides) -> None:
+    router.inside.pop()
+    assert judge_router(router).lost == 1
+
+
+@pytest.mark.parametrize("kind", [3, 11])
+def test_an_answer_to_nothing_is_seen(router: Sides, kind: int) -> None:
+    router.inside.append(exceeded(B, udp(B, 1000, SERVER, 53, b"from b"), kind))
+    assert judge_router(router).wrong == 1
+
+
+def test_an_answer_to_somebody_else_is_seen(router: Sides) -> None:
+    router.inside.append(exceeded(B, router.inside[-2]))
+    router.inside.pop(-2)
+    found = judge_router(router)
+    assert (found.wrong, found.lost) == (1, 1)
