@@ -95,6 +95,10 @@ hashmvt_snapshot (mvt_instance_snapshot_t *out, u32 n)
 		const hashmvt_thread_t *thread = &hm->threads[hm->first_thread + i];
 		for (u32 r = 0; r < MVT_DROP_N; r++)
 			out[i].dropped[r] -= clib_min (thread->to_router[r], out[i].dropped[r]);
+		/* the core knows of those that it gave away itself, not of the dispatcher's */
+		out[i].counters[COUNTER_handed_over] = 0;
+		for (u32 to = 0; to < hm->n_instances; to++)
+			out[i].counters[COUNTER_handed_over] += thread->handed_off[to];
 		out[i].dropped[MVT_DROP_HANDOFF_CONGESTION] += thread->congested;
 		out[i].dropped[MVT_DROP_NO_OWNER] += thread->no_nat;
 		out[i].ring_dropped = thread->congested;
