@@ -37,7 +37,7 @@ def deb(packages: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def vpp_version(packages: str) -> str:
+def vpp_version() -> str:
     log = (ROOT / "build" / "log" / "vpp.log").read_text()
     found = re.search(r"VPP plugin: built for VPP (\S+) in", log)
     assert found

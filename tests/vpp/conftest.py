@@ -1,22 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """One VPP for each number of workers, and a NAT that is enabled afresh for every test.
 
-``HASHMVT_VPP_WORKERS`` names the numbers, ``0,2`` unless set. Without VPP, the plugin or the right
-to run them, everything here is skipped, in one line that says why.
+``HASHMVT_VPP_WORKERS`` names the numbers, ``0,1,4`` unless set. Without VPP, the plugin or the
+right to run them, everything here is skipped, in one line that says why.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import struct
+import sys
+import time
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
-from vpp import Vpp, find_plugins, find_vpp
+
+from vpp import ROOT, Vpp, find_plugins, find_vpp, leave_network, wait_until
+
+sys.path.insert(0, str(ROOT))  # for what tests share
+
+from hashmvt.names import Counters, Gauges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +36,13 @@ INSIDE, OUTSIDE = "pg0", "pg1"
 HOSTS = [f"10.0.0.{n}" for n in range(10, 40)]
 SERVER = "198.51.100.9"
 POOL = [f"203.0.113.{n}" for n in range(4)]
+NAT_COMMANDS = (
+    "hashmvt enable max-mappings 10000 log mapping",
+    f"hashmvt interface add {INSIDE} in",
+    f"hashmvt interface add {OUTSIDE} out",
+    "hashmvt policy add 10.0.0.0/8",
+    f"hashmvt pool add {POOL[0]}-{POOL[-1]}",
+)
 ALL = 0xFFFF
 
 
@@ -46,6 +62,12 @@ def pytest_report_header() -> str:
     return f"VPP tests: {f'skipped, {why}' if why else f'run with {find_vpp()}'}"
 
 
+def pytest_sessionstart() -> None:
+    """Leave the machine's network alone."""
+    if _why_not() is None:
+        leave_network()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip everything where VPP cannot run."""
     why = _why_not()
@@ -54,8 +76,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=why))
 
 
-def _worker_counts() -> list[int]:
-    return [int(n) for n in os.environ.get("HASHMVT_VPP_WORKERS", "0,2").split(",")]
+def worker_counts() -> list[int]:
+    return [int(n) for n in os.environ.get("HASHMVT_VPP_WORKERS", "0,1,4").split(",")]
 
 
 @dataclass
@@ -95,24 +117,56 @@ class Nat:
             check_sums(packet)
         return found
 
-    def arp(self, address: str) -> list[Packet]:
-        """Ask on the outside link who has an address; return the answers."""
-        question = Ether(src=self.vpp.peer_mac(OUTSIDE), dst="ff:ff:ff:ff:ff:ff") / ARP(
-            op="who-has", hwsrc=self.vpp.peer_mac(OUTSIDE), psrc=SERVER, pdst=address
-        )
-        out = self.vpp.send({OUTSIDE: [question]})
+    def flood(self, hosts: int, ports: int) -> None:
+        """Make mappings of 10.0.0.0/8, one for each of these hosts' first ports above 1023.
+
+        What a full queue between workers dropped is sent again.
+        """
+        frames = [
+            self.vpp.ethernet(INSIDE) + udp_datagram(0x0A010000 + host, 1024 + port)
+            for port in range(ports)
+            for host in range(hosts)
+        ]
+
+        def complete() -> bool:
+            self.vpp.emit(INSIDE, frames)
+            before = -1
+            while (now := self.gauge("mappings")) != before and now < len(frames):
+                before = now
+                time.sleep(0.1)
+            return now == len(frames)
+
+        wait_until(f"{len(frames)} mappings", complete)
+
+    def arp(self, *addresses: str) -> list[Packet]:
+        """Ask on the outside link who has these addresses; return the answers."""
+        peer = self.vpp.peer_mac(OUTSIDE)
+        questions = [
+            Ether(src=peer, dst="ff:ff:ff:ff:ff:ff")
+            / ARP(op="who-has", hwsrc=peer, psrc=SERVER, pdst=address)
+            for address in addresses
+        ]
+        out = self.vpp.send({OUTSIDE: questions})
         return [f[ARP] for f in out[OUTSIDE] if ARP in f and f[ARP].op == 2]
 
     # ---- what the NAT says ----
 
     def count(self, text: str) -> int:
         """Packets that our nodes counted under a text, which VPP may have cut."""
-        found = 0
-        for line in self.vpp.cli("show errors").splitlines():
-            words = line.split()
-            if len(words) > 3 and words[0].isdigit() and words[1].startswith("hashmvt-"):
-                found += int(words[0]) * text.startswith(" ".join(words[2:-1]))
-        return found
+        return sum(
+            count
+            for (node, said), count in self.vpp.errors().items()
+            if node.startswith("hashmvt-") and text.startswith(said)
+        )
+
+    def gauge(self, name: str) -> int:
+        """Return a counter or gauge of the core, summed over the instances."""
+        return sum(self.each(name))
+
+    def each(self, name: str) -> list[int]:
+        """Return the same of each instance."""
+        names = [*Counters.__dataclass_fields__, *Gauges.__dataclass_fields__]
+        return self.counters("counters", names.index(name))
 
     def counters(self, name: str, position: int = 0) -> list[int]:
         """One counter of each instance, by its position in the message."""
@@ -120,7 +174,8 @@ class Nat:
 
     def mappings(self, **where: Any) -> list[Any]:
         """All mappings."""
-        return self.listing(self.api.hashmvt_mapping_get, filter={"instance": ALL, **where}, max=64)
+        where = {"instance": ALL, **where}
+        return self.listing(self.api.hashmvt_mapping_get, filter=where, max=256)
 
     def listing(self, call: Any, **arguments: Any) -> list[Any]:
         """All items of a listing."""
@@ -133,6 +188,21 @@ class Nat:
             if reply.retval != -165:
                 assert reply.retval == 0
                 return items
+
+
+def udp_datagram(source: int, port: int) -> bytes:
+    """Return a datagram to the server, without UDP checksum, as fast as Python can."""
+    header = struct.pack(
+        "!BBHHHBBHI4s", 0x45, 0, 28, 0, 0, 64, 17, 0, source, IPv4Address(SERVER).packed
+    )
+    total = sum(struct.unpack("!10H", header))
+    total = (total & 0xFFFF) + (total >> 16)
+    return (
+        header[:10]
+        + (~((total & 0xFFFF) + (total >> 16)) & 0xFFFF).to_bytes(2)
+        + header[12:]
+        + struct.pack("!HHHH", port, 53, 8, 0)
+    )
 
 
 def check_sums(packet: Packet) -> None:
@@ -150,8 +220,8 @@ def check_sums(packet: Packet) -> None:
             assert IP(bytes(again))[layer].chksum == packet[layer].chksum, layer.__name__
 
 
-@pytest.fixture(scope="session", params=_worker_counts(), ids=lambda n: f"workers{n}")
-def vpp(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vpp]:
+@pytest.fixture(scope="session", params=worker_counts(), ids=lambda n: f"workers{n}")
+def vpp(request: pytest.FixtureRequest) -> Iterator[Vpp]:
     """Run a VPP with two interfaces."""
     # the name of a Unix socket must be short
     directory = Path("/tmp") / f"hmvt-{os.getpid()}-{request.param}"
@@ -170,14 +240,7 @@ def vpp(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def api(vpp: Vpp) -> Iterator[Any]:
     """Connect to VPP's binary API with our messages."""
-    from vpp_papi import VPPApiClient
-
-    prefix = Path(vpp.program).resolve().parents[1]
-    files = [str(f) for f in (prefix / "share/vpp/api").rglob("*.api.json")]
-    client = VPPApiClient(
-        apifiles=[*files, str(vpp.api_json)], server_address=str(vpp.directory / "api.sock")
-    )
-    client.connect("hashmvt-tests")
+    client = vpp.connect("api")
     yield client
     client.disconnect()
 
@@ -195,12 +258,5 @@ def disabled(vpp: Vpp, api: Any) -> Iterator[Nat]:
 def nat(disabled: Nat) -> Nat:
     """Return the NAT with 10.0.0.0/8 inside and four pool addresses."""
     disabled.vpp.do("clear errors")
-    settings = getattr(disabled, "settings", "")
-    disabled.vpp.do(
-        f"hashmvt enable max-mappings 10000 log mapping {settings}".strip(),
-        f"hashmvt interface add {INSIDE} in",
-        f"hashmvt interface add {OUTSIDE} out",
-        "hashmvt policy add 10.0.0.0/8",
-        f"hashmvt pool add {POOL[0]}-{POOL[-1]}",
-    )
+    disabled.vpp.do(*NAT_COMMANDS)
     return disabled

@@ -3,28 +3,35 @@
 
 from __future__ import annotations
 
-import pytest
-from conftest import HOSTS, OUTSIDE, POOL, SERVER, Nat
+from typing import TYPE_CHECKING
+
+from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.l2 import Ether
+
+from conftest import HOSTS, OUTSIDE, POOL, SERVER, Nat
+from vpp import wait_until
+
+if TYPE_CHECKING:
+    from scapy.packet import Packet
 
 GATEWAY, UPLINK = "10.0.0.1", "198.51.100.1"
 
 
-@pytest.mark.parametrize("address", POOL)
-def test_arp_for_pool_addresses(nat: Nat, address: str) -> None:
+def test_arp_for_pool_addresses(nat: Nat) -> None:
     """The outside link is told whose the pool's addresses are."""
-    [said] = nat.arp(address)
-    assert (said.psrc, said.hwsrc) == (address, nat.vpp.mac(OUTSIDE))
+    said = nat.arp(*POOL)
+    assert {(a.psrc, a.hwsrc) for a in said} == {(p, nat.vpp.mac(OUTSIDE)) for p in POOL}
+    assert len(said) == len(POOL)
 
 
 def test_arp_inside_the_links_subnet(nat: Nat) -> None:
     """Also for a pool address of the link's own subnet, until it is deleted."""
+    links = [f"198.51.100.{n}" for n in range(64, 69)]
     nat.vpp.do("hashmvt pool add 198.51.100.64/30")
-    for n in range(64, 68):
-        assert len(nat.arp(f"198.51.100.{n}")) == 1
-    assert nat.arp("198.51.100.68") == []
+    assert {a.psrc for a in nat.arp(*links)} == set(links[:4])
     nat.vpp.do("hashmvt pool del 198.51.100.64/30 force")
-    assert nat.arp("198.51.100.64") == []
+    assert nat.arp(*links) == []
     [seen] = nat.outward(IP(src=HOSTS[0], dst=SERVER) / UDP(sport=1, dport=2), expect=1)
     assert seen.dst == SERVER
 
@@ -74,6 +81,64 @@ def test_router_keeps_its_address_after_the_pool_leaves_it(nat: Nat) -> None:
     nat.vpp.do(f"hashmvt pool add {UPLINK}", f"hashmvt pool del {UPLINK} force")
     echo = IP(src=SERVER, dst=UPLINK) / ICMP(id=5, seq=1) / b"x"
     assert len(nat.inward(echo, expect=1, back=True)) == 1
+
+
+def test_tcp_service_of_the_router(nat: Nat) -> None:
+    """VPP's own TCP answers on either side, untranslated: with a reset, as nobody listens."""
+    nat.vpp.cli("session enable")
+    syn = TCP(sport=9, dport=179, flags="S", seq=5)
+    try:
+        [reply] = nat.inward(IP(src=SERVER, dst=UPLINK) / syn, expect=1, back=True)
+        assert (reply.src, reply[TCP].sport, reply[TCP].ack) == (UPLINK, 179, 6)
+        [reply] = nat.outward(IP(src=HOSTS[0], dst=GATEWAY) / syn, expect=1, back=True)
+        assert (reply.src, reply.dst, reply[TCP].ack) == (GATEWAY, HOSTS[0], 6)
+        # the same where the interface's address is a pool address too
+        nat.vpp.do(f"hashmvt pool add {UPLINK}")
+        [reply] = nat.inward(IP(src=SERVER, dst=UPLINK) / syn, expect=1, back=True)
+        assert (reply.src, reply[TCP].ack) == (UPLINK, 6)
+    finally:
+        nat.vpp.cli("session disable")
+    assert nat.mappings() == []
+
+
+def test_dhcp_client_outside(nat: Nat) -> None:
+    """The outside interface gets its address by DHCP while the NAT is on it."""
+    leased, server = "198.18.7.2", "198.18.7.1"
+    vpp, peer = nat.vpp, nat.vpp.peer_mac(OUTSIDE)
+
+    def message(found: list[Packet], kind: int) -> Packet:
+        return next(f for f in found if DHCP in f and ("message-type", kind) in f[DHCP].options)
+
+    def offer(to: Packet, kind: str) -> Packet:
+        options = [
+            ("message-type", kind), ("server_id", server), ("lease_time", 3600),
+            ("subnet_mask", "255.255.255.0"), "end",
+        ]  # fmt: skip
+        return (
+            Ether(src=peer, dst=vpp.mac(OUTSIDE))
+            / IP(src=server, dst=leased)
+            / UDP(sport=67, dport=68)
+            / BOOTP(op=2, xid=to[BOOTP].xid, yiaddr=leased, siaddr=server, chaddr=to[BOOTP].chaddr)
+            / DHCP(options=options)
+        )
+
+    list(vpp.arrived(OUTSIDE))
+    vpp.do(f"set dhcp client intfc {OUTSIDE} hostname router")
+    try:
+        seen: list[Packet] = []
+
+        def heard(kind: int) -> bool:
+            seen.extend(Ether(f) for f in vpp.arrived(OUTSIDE))
+            return any(DHCP in f and ("message-type", kind) in f[DHCP].options for f in seen)
+
+        wait_until("DISCOVER", lambda: heard(1))
+        vpp.emit(OUTSIDE, [bytes(offer(message(seen, 1), "offer"))])
+        wait_until("REQUEST", lambda: heard(3))
+        vpp.emit(OUTSIDE, [bytes(offer(message(seen, 3), "ack"))])
+        wait_until("the lease", lambda: leased in vpp.cli(f"show interface address {OUTSIDE}"))
+        assert nat.mappings() == []
+    finally:
+        vpp.cli(f"set dhcp client del intfc {OUTSIDE}")
 
 
 def test_exempt(nat: Nat) -> None:

@@ -1,36 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
 """A VPP of one's own: private runtime directory, small heaps, packet-generator interfaces.
 
-``Vpp`` starts the process and stops it; ``cli`` says one command over its CLI socket. Packets go
-in and out of packet-generator interfaces through pcap files. Nothing of the machine's network is
-touched; no PCI device is looked at. VPP refuses more workers than CPUs are online: with workers it
-runs in a mount namespace of its own where the kernel's list of online CPUs is a file that names
-enough of them, and its threads are plain pthreads.
+``Vpp`` starts the process and stops it; ``cli`` says one command, over the binary API, whose
+messages the running VPP itself tells. Packets go in and out of packet-generator interfaces through
+pcap files, or of one end of a veth pair, where no packet needs a command that stops the workers.
+All is in a network namespace that ends with the tests; no PCI device is looked at. VPP refuses more
+workers than CPUs are online: with workers it runs in a mount namespace of its own where the
+kernel's list of online CPUs is a file that names enough of them, and its threads are plain
+pthreads.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from scapy.layers.l2 import Ether
-from scapy.utils import PcapReader, wrpcap
+from vpp_papi import VPPApiClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from scapy.packet import Packet
 
 ROOT = Path(__file__).resolve().parents[2]
 ONLINE = "/sys/devices/system/cpu/online"
 START_S = 30.0
+STOP_S = 30.0
 START_ATTEMPTS = 5
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
+"""How long to wait for what must come; a loaded machine needs some of it, a failure all."""
+MOMENT_S = 0.3
+SETTLE_S = 0.02
+CLONE_NEWNET = 0x40000000
+ETH_P_ALL = 3
+PCAP_HEADER = struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 1 << 16, 1)
+PCAP_RECORD = struct.Struct("=IIII")
+
+
+def leave_network() -> None:
+    """Put this process and its children into a network namespace of their own.
+
+    Raises:
+        OSError: the right to is missing.
+
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "unshare")
+    Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
 
 
 def find_vpp() -> str | None:
@@ -39,11 +65,10 @@ def find_vpp() -> str | None:
 
 
 def find_plugins() -> Path | None:
-    """Return the directory of the plugin that was built last."""
+    """Return the directory of the plugin that ``make build`` makes, or the one that is named."""
     named = os.environ.get("HASHMVT_VPP_PLUGINS")
-    found = [Path(named)] if named else [p.parent for p in ROOT.glob("build*/**/hashmvt_plugin.so")]
-    found = [p for p in found if (p / "hashmvt_plugin.so").exists()]
-    return max(found, key=lambda p: (p / "hashmvt_plugin.so").stat().st_mtime, default=None)
+    found = Path(named) if named else ROOT / "build" / "vpp" / "lib" / "vpp_plugins"
+    return found if (found / "hashmvt_plugin.so").exists() else None
 
 
 def find_stock_plugins(program: str) -> Path:
@@ -75,7 +100,7 @@ class Vpp:
     """One VPP process."""
 
     def __init__(
-        self, directory: Path, *, workers: int = 0, section: str = "", plugins: str = ""
+        self, directory: Path, *, workers: int = 0, section: str = "", heap: str = "512m"
     ) -> None:
         """Prepare; ``start`` runs it. ``section`` goes into ``hashmvt { }`` of startup.conf."""
         self.directory = directory
@@ -84,9 +109,11 @@ class Vpp:
         ours = find_plugins()
         if ours is None:
             raise FileNotFoundError("hashmvt_plugin.so is not built")
-        self.api_json = ours.parents[1] / "plugin" / "hashmvt" / "hashmvt.api.json"
-        self._interfaces: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
+        self._api: Any = None
+        self._ends: dict[str, Capture | Wire] = {}
+        self._macs: dict[str, tuple[str, str]] = {}
+        self._streams = 0
         directory.mkdir(parents=True, exist_ok=True)
         cpu = f"cpu {{ use-pthreads workers {workers} }}" if workers else "cpu { use-pthreads }"
         self._config = directory / "startup.conf"
@@ -103,7 +130,7 @@ class Vpp:
 api-segment {{ prefix hmvt{os.getpid()}-{directory.name} }}
 socksvr {{ socket-name {directory}/api.sock }}
 statseg {{ socket-name {directory}/stats.sock size 32m update-interval 1 }}
-memory {{ main-heap-size 256m main-heap-page-size 4k }}
+memory {{ main-heap-size {heap} main-heap-page-size 4k }}
 buffers {{ buffers-per-numa 8192 page-size 4k default data-size 2048 }}
 {cpu}
 plugins {{
@@ -114,7 +141,6 @@ plugins {{
   plugin ping_plugin.so {{ enable }}
   plugin dhcp_plugin.so {{ enable }}
   plugin af_packet_plugin.so {{ enable }}
-  {plugins}
 }}
 hashmvt {{ {section} }}
 """
@@ -163,22 +189,28 @@ hashmvt {{ {section} }}
             if self._process.poll() is not None:
                 break
             try:
-                if "vpp" in self.cli("show version"):
-                    return None
+                self._api = self.connect("control")
             except OSError:
                 time.sleep(0.05)
+            else:
+                return None
         self.stop()
         return (self.directory / "stdout").read_text(errors="replace")
 
     def stop(self) -> None:
         """Stop it; the exit status must tell of no crash."""
+        api, self._api = self._api, None
+        if api is not None:
+            api.disconnect()
+        for end in self._ends.values():
+            end.close()
         process, self._process = self._process, None
         if process is None:
             return
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(10)
+                process.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -189,19 +221,30 @@ hashmvt {{ {section} }}
         """Is it running?"""
         return self._process is not None and self._process.poll() is None
 
-    # ---- commands ----
+    # ---- API and commands ----
+
+    def connect(self, name: str) -> Any:
+        """Return a new connection of vpp-papi; each may be used by one thread.
+
+        Raises:
+            OSError: VPP does not listen.
+
+        """
+        client = VPPApiClient(
+            bootstrapapi=True, server_address=str(self.directory / "api.sock"), read_timeout=60
+        )
+        client.connect(f"hashmvt-tests-{name}")
+        return client
+
+    @property
+    def api(self) -> Any:
+        """The messages, on a connection that commands and packets use too."""
+        return self._api.api
 
     def cli(self, command: str) -> str:
         """Say one command; return what it printed, errors too."""
-        done = subprocess.run(
-            [self.program + "ctl", "-s", str(self.directory / "cli.sock"), command],
-            capture_output=True,
-            timeout=30,
-            check=False,
-        )
-        if done.returncode:
-            raise ConnectionError(done.stderr.decode(errors="replace"))
-        return done.stdout.decode(errors="replace").replace("\r", "").strip()
+        reply = self.api.cli_inband(cmd=command)
+        return str(reply.reply).replace("\r", "").strip()
 
     def do(self, *commands: str) -> None:
         """Say commands that print nothing.
@@ -215,32 +258,90 @@ hashmvt {{ {section} }}
             if said:
                 raise CliError(f"{command}: {said}")
 
-    # ---- packet-generator interfaces ----
+    # ---- interfaces ----
 
     def create_pg(self, number: int, address: str, neighbors: Sequence[str] = ()) -> str:
         """Create interface ``pgN`` with an address and static neighbours; return its name."""
         name = f"pg{number}"
+        path = self.directory / f"out-{name}.pcap"
         self.cli(f"create packet-generator interface {name}")
-        self.do(
-            f"set interface mac address {name} 02:fe:00:00:00:{number:02x}",
-            f"set interface ip address {name} {address}",
-            f"set interface state {name} up",
-        )
-        for neighbor in neighbors:
-            self.do(f"set ip neighbor {name} {neighbor} {self.peer_mac(name)}")
+        self._create(name, number, address, neighbors)
+        self.do(f"packet-generator capture {name} pcap {path}")
+        self._ends[name] = Capture(path)
         return name
 
+    def create_wire(self, number: int, address: str, neighbors: Sequence[str] = ()) -> str:
+        """Create interface ``host-wN``, the end of a veth pair; return its name.
+
+        Worker N looks after it, if there are as many.
+        """
+        name = f"host-w{number}"
+        self._ends[name] = Wire(f"w{number}")
+        self.cli(f"create host-interface name w{number} cksum-gso-disable")
+        self._create(name, number, address, neighbors)
+        self.do(f"set interface mtu packet 9000 {name}")
+        if self.workers:
+            self.do(f"set interface rx-placement {name} worker {number % self.workers}")
+        return name
+
+    def _create(self, name: str, number: int, address: str, neighbors: Sequence[str]) -> None:
+        self._macs[name] = (f"02:fe:00:00:00:{number:02x}", f"02:aa:00:00:00:{number:02x}")
+        self.do(
+            f"set interface mac address {name} {self.mac(name)}",
+            f"set interface ip address {name} {address}",
+            f"set interface state {name} up",
+            *(f"set ip neighbor {name} {n} {self.peer_mac(name)}" for n in neighbors),
+        )
+
     def mac(self, name: str) -> str:
-        """Return the address of a pg interface."""
-        return f"02:fe:00:00:00:{int(name[2:]):02x}"
+        """Return the address of an interface."""
+        return self._macs[name][0]
 
     def peer_mac(self, name: str) -> str:
-        """Return the address of whoever is behind a pg interface."""
-        return f"02:aa:00:00:00:{int(name[2:]):02x}"
+        """Return the address of whoever is behind an interface."""
+        return self._macs[name][1]
+
+    def ethernet(self, name: str) -> bytes:
+        """Return the header of an IPv4 frame to an interface."""
+        return bytes.fromhex("".join(self._macs[name]).replace(":", "")) + b"\x08\x00"
 
     def frame(self, name: str, packet: Packet) -> Packet:
-        """Put an IP packet into a frame to a pg interface."""
+        """Put an IP packet into a frame to an interface."""
         return Ether(src=self.peer_mac(name), dst=self.mac(name)) / packet
+
+    def errors(self) -> dict[tuple[str, str], int]:
+        """Return all nodes' counters that are not 0, by node and text; VPP cuts long texts."""
+        found: dict[tuple[str, str], int] = {}
+        for line in self.cli("show errors").splitlines()[1:]:
+            count, node, *text = line.split()
+            key = (node, " ".join(text[:-1]))
+            found[key] = found.get(key, 0) + int(count)
+        return found
+
+    def emit(self, name: str, frames: Sequence[bytes], worker: int | None = None) -> None:
+        """Send frames into an interface; of a packet-generator one as worker N if it is named."""
+        end = self._ends[name]
+        if isinstance(end, Wire):
+            end.write(frames)
+            return
+        self._streams += 1
+        stream = f"s{self._streams}"
+        path = self.directory / f"{stream}.pcap"
+        with path.open("wb") as file:
+            file.write(PCAP_HEADER)
+            for frame in frames:
+                file.write(PCAP_RECORD.pack(0, 0, len(frame), len(frame)) + frame)
+        on = "" if worker is None else f" worker {worker}"
+        # never deleted: each command stops the workers, which takes long where they share CPUs
+        self.do(
+            f"packet-generator new pcap {path} source {name} name {stream}{on}",
+            f"packet-generator enable-stream {stream}",
+        )
+        path.unlink()
+
+    def arrived(self, name: str) -> Iterator[bytes]:
+        """Yield the frames that came out of an interface since the last call."""
+        return self._ends[name].read()
 
     def send(
         self,
@@ -248,62 +349,102 @@ hashmvt {{ {section} }}
         *,
         expect: int | None = None,
         worker: dict[str, int] | None = None,
-        settle_s: float = 0.2,
     ) -> dict[str, list[Packet]]:
-        """Send frames into interfaces; return what came out of every pg interface.
+        """Send frames into interfaces; return what came out of every interface.
 
-        Waits until ``expect`` frames came out in all, or ``settle_s`` when none is named.
+        Waits until ``expect`` frames came out in all. Where none is named, until the NAT has
+        decided about as many packets as were sent, or, if it does not see them, for a moment.
         """
-        names = sorted(
-            {
-                line.split()[0]
-                for line in self.cli("show interface").splitlines()[1:]
-                if line.startswith("pg")
-            }
-        )
-        captures = {}
-        for name in names:
-            captures[name] = self.directory / f"out-{name}.pcap"
-            captures[name].unlink(missing_ok=True)
-            self.cli(f"packet-generator capture {name} pcap {captures[name]}")
+        out: dict[str, list[Packet]] = {name: [] for name in self._ends}
+        for name in out:
+            list(self.arrived(name))
+        before = self.decided()
+
+        def come() -> int:
+            for name, frames in out.items():
+                frames += [Ether(frame) for frame in self.arrived(name)]
+            return sum(map(len, out.values()))
+
         for name, frames in sent.items():
-            if not frames:
-                continue
-            path = self.directory / f"in-{name}.pcap"
-            wrpcap(str(path), frames)
-            on = f" worker {worker[name]}" if worker and name in worker else ""
-            said = self.cli(f"packet-generator new pcap {path} source {name} name s-{name}{on}")
-            if said and "rror" in said:
-                raise CliError(said)
-        self.cli("packet-generator enable-stream")
+            if frames:
+                self.emit(name, [bytes(f) for f in frames], (worker or {}).get(name))
+        wanted = sum(map(len, sent.values()))
         try:
             if expect is not None:
-                wait_until(
-                    f"{expect} frames",
-                    lambda: sum(len(self._read(p)) for p in captures.values()) >= expect,
-                )
+                wait_until(f"{expect} frames", lambda: come() >= expect)
             else:
-                time.sleep(settle_s)
+                wait_until("decisions", lambda: self.decided() - before >= wanted, MOMENT_S)
         except TimeoutError:
             pass
-        time.sleep(0.03)
-        self.cli("packet-generator disable-stream")
-        for name in sent:
-            self.cli(f"packet-generator delete s-{name}")
-        result = {}
-        for name in names:
-            self.cli(f"packet-generator capture {name} disable")
-            result[name] = self._read(captures[name])
-        return result
+        time.sleep(SETTLE_S)
+        come()
+        return out
 
-    @staticmethod
-    def _read(path: Path) -> list[Packet]:
-        if not path.exists() or path.stat().st_size < 24:
-            return []
-        packets = []
-        with PcapReader(str(path)) as reader:
+    def decided(self) -> int:
+        """Return how many packets the NAT has decided about, whatever it decided."""
+        _, instances = self.api.hashmvt_instance_get()
+        return sum(
+            sum(i.counters[2:4]) + sum(i.passed) + sum(i.dropped) + i.to_router for i in instances
+        )
+
+
+class Capture:
+    """What a pg interface wrote into its pcap file, read as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        """Take a file that VPP will make with its first packet."""
+        self._path = path
+        self._at = len(PCAP_HEADER)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def read(self) -> Iterator[bytes]:
+        """Yield the frames that are whole and were not read before."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            data = file.read()
+        at = 0
+        while at + PCAP_RECORD.size <= len(data):
+            size = PCAP_RECORD.unpack_from(data, at)[2]
+            end = at + PCAP_RECORD.size + size
+            if end > len(data):
+                break
+            yield data[at + PCAP_RECORD.size : end]
+            at = end
+        self._at += at
+
+
+class Wire:
+    """A veth pair: VPP has one end, packets go in and out at the other."""
+
+    def __init__(self, name: str) -> None:
+        """Make it; ``name`` is the end for VPP."""
+        self._name = name
+        run = ["ip", "link"]
+        pair = [*run, "add", name, "mtu", "9000", "type", "veth", "peer", "name", f"{name}p"]
+        subprocess.run([*pair, "mtu", "9000"], check=True)
+        for end in (name, f"{name}p"):
+            subprocess.run([*run, "set", end, "up"], check=True)
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK)
+        self._socket.bind((f"{name}p", ETH_P_ALL))
+
+    def close(self) -> None:
+        """Remove it."""
+        self._socket.close()
+        subprocess.run(["ip", "link", "del", self._name], check=True)
+
+    def write(self, frames: Sequence[bytes]) -> None:
+        """Send frames."""
+        for frame in frames:
+            self._socket.send(frame)
+
+    def read(self) -> Iterator[bytes]:
+        """Yield the frames that came since the last call."""
+        while True:
             try:
-                packets = [p for p in reader]
-            except EOFError:
-                pass
-        return packets
+                yield self._socket.recv(1 << 16)
+            except BlockingIOError:
+                return
