@@ -311,10 +311,39 @@ build_statics (mvt_policy_set_t *set, const mvt_policy_desc_t *d)
 }
 
 static void
+set_bit (uint64_t *bits, uint32_t at)
+{
+	bits[at / 64] |= 1ull << (at % 64);
+}
+
+/* The whole /16s, whole /24s and single addresses that [first, last] is made of. */
+static void
 mark_special (mvt_policy_set_t *set, uint32_t first, uint32_t last)
 {
-	for (uint32_t top = first >> 16; top <= last >> 16; top++)
-		set->head.special_bits[top / 64] |= 1ull << (top % 64);
+	mvt_policy_head_t *head = &set->head;
+	uint32_t addr = first, left;
+
+	do
+	{
+		uint32_t step = 1;
+
+		left = last - addr;
+		set_bit (head->special_bits, addr >> 16);
+		if ((addr & 0xffff) == 0 && left >= 0xffff)
+		{
+			step = 0x10000;
+			set_bit (head->whole_bits, addr >> 16);
+		}
+		else if ((addr & 0xff) == 0 && left >= 0xff)
+		{
+			step = 0x100;
+			set_bit (head->near_bits, mvt_policy_near (addr, 24));
+		}
+		else
+			set_bit (head->near_bits, mvt_policy_near (addr, 32));
+		addr += step;
+		left -= step - 1;
+	} while (left > 0);
 }
 
 static mvt_err_t

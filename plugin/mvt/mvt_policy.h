@@ -151,6 +151,8 @@ typedef struct
 typedef struct
 {
 	uint64_t special_bits[65536 / 64]; /* by the top 16 bits of a destination */
+	uint64_t whole_bits[65536 / 64];   /* the same: every address there is special */
+	uint64_t near_bits[65536 / 64];	   /* by mvt_policy_near: of the others, and some more */
 	const uint32_t *span_first;	   /* sorted first addresses of the spans */
 	const mvt_policy_span_t *spans;	   /* the pool's runs, in the same order */
 	const uint32_t
@@ -202,14 +204,34 @@ mvt_policy_slot_of (const mvt_policy_set_t *set, uint32_t addr, bool *draining)
 	return span->slot + (addr - span->first);
 }
 
+/* Where in near_bits a /24 or an address is noted. */
+static inline uint32_t
+mvt_policy_near (uint32_t dst, uint32_t len)
+{
+	return (len == 24 ? (dst >> 8) * 0x85ebca6bu : dst * 0x9e3779b1u) >> 16;
+}
+
+static inline bool
+mvt_policy_bit (const uint64_t *bits, uint32_t at)
+{
+	return bits[at / 64] >> (at % 64) & 1;
+}
+
 /* One bit per destination /16 tells where an exempt prefix, a pool address or the outside of a 1:1
  * rule lies. False: the destination is none of these, and the packet simply goes out. In the
- * header because every in2out packet asks. */
+ * header because every in2out packet asks. Where the bit is set because of a few addresses (the
+ * router's own, say), their neighbours are told apart: some, not all, of those that are none of
+ * these, so true only says that it has to be asked. */
 static inline bool
 mvt_policy_special (const mvt_policy_set_t *set, uint32_t dst)
 {
-	uint32_t top = dst >> 16;
-	return mvt_policy_head (set)->special_bits[top / 64] >> (top % 64) & 1;
+	const mvt_policy_head_t *head = mvt_policy_head (set);
+
+	if (mvt_likely (!mvt_policy_bit (head->special_bits, dst >> 16)))
+		return false;
+	return mvt_policy_bit (head->whole_bits, dst >> 16) |
+	       mvt_policy_bit (head->near_bits, mvt_policy_near (dst, 24)) |
+	       mvt_policy_bit (head->near_bits, mvt_policy_near (dst, 32));
 }
 
 /* Is the destination exempt? Only where the bit is set, the prefix match is asked. */

@@ -548,6 +548,44 @@ test_model (void **state)
 	assert_true (exempted > 10000 && translated > 10000);
 }
 
+/* The cheap test never misses an address that matters, and lets the neighbours of a few go. */
+static void
+test_special (void **state)
+{
+	static const mvt_pool_run_t run = { .first = A (100, 64, 255, 3),
+					    .count = 70000,
+					    .slot = 16 };
+	mvt_policy_desc_t d = good ();
+	uint32_t near = 0;
+	(void) state;
+
+	d.runs = &run;
+	d.n_runs = 1;
+	d.n_slots = 0;
+	policies[0].n_slots = policies[1].n_slots = policies[1].slots_first = 0;
+	mvt_policy_set_t *set = build (&d);
+	for (uint32_t i = 0; i < run.count; i++)
+		assert_true (mvt_policy_special (set, run.first + i));
+	for (uint32_t i = 0; i < 65536; i++)
+	{
+		uint32_t out, addr = A (192, 0, 0, 0) + i;
+		assert_true (mvt_policy_special (set, addr)); /* exempt as a whole */
+		addr = A (10, 0, 0, 0) + below (1u << 24);
+		assert_true (mvt_policy_special (set, addr));
+		addr = A (8, 8, 0, 0) + i;
+		near += mvt_policy_special (set, addr);
+		assert_false (mvt_policy_special (set, A (9, 9, 0, 0) + i));
+		addr = (uint32_t) mvt_random (&seed);
+		if (mvt_policy_exempt_slow (set, NULL, addr) ||
+		    mvt_policy_static_out2in (set, addr, &out))
+			assert_true (mvt_policy_special (set, addr));
+	}
+	assert_true (mvt_policy_special (set, A (8, 8, 8, 8)));
+	/* a lone address in its /16: few others are taken for special */
+	assert_in_range (near, 1, 65536 / 20);
+	drop (set);
+}
+
 int
 main (void)
 {
@@ -557,6 +595,7 @@ main (void)
 		cmocka_unit_test (test_policies),	  cmocka_unit_test (test_slots),
 		cmocka_unit_test (test_slots_model),	  cmocka_unit_test (test_statics),
 		cmocka_unit_test (test_exempt),		  cmocka_unit_test (test_model),
+		cmocka_unit_test (test_special),
 	};
 	return cmocka_run_group_tests (tests, NULL, NULL);
 }
