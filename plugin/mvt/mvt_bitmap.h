@@ -65,33 +65,42 @@ mvt_bitmap_summarize (uint64_t *map, uint32_t n)
 			map[n + (i >> 6)] |= 1ull << (i & 63);
 }
 
-/* In plain C: a builtin may become a libgcc call, and the core depends on none. */
-static inline uint32_t
-mvt_popcount64 (uint64_t x)
+#define MVT_BYTES(byte) ((byte) *0x0101010101010101ull)
+
+/* Byte i: how many bits are set in bytes 0 to i. In plain C: a builtin may become a libgcc call,
+ * and the core depends on none. */
+static inline uint64_t
+mvt_bits_through (uint64_t x)
 {
-	x -= x >> 1 & 0x5555555555555555ull;
-	x = (x & 0x3333333333333333ull) + (x >> 2 & 0x3333333333333333ull);
-	x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0full;
-	return (uint32_t) ((x * 0x0101010101010101ull) >> 56);
+	x -= x >> 1 & MVT_BYTES (0x55);
+	x = (x & MVT_BYTES (0x33)) + (x >> 2 & MVT_BYTES (0x33));
+	x = (x + (x >> 4)) & MVT_BYTES (0x0f);
+	return MVT_BYTES (x);
 }
 
-/* Position of the k-th bit that is set. => k < popcount */
+/* How many bytes of `through` are at most k. => all of them and k are below 128 */
 static inline uint32_t
-mvt_select64 (uint64_t word, uint32_t k)
+mvt_bytes_up_to (uint64_t through, uint32_t k)
 {
-	uint32_t at = 0;
+	uint64_t up_to = (MVT_BYTES (0x80ull | k) - through) & MVT_BYTES (0x80);
+	return (uint32_t) (MVT_BYTES (up_to >> 7) >> 56);
+}
 
-	for (uint32_t width = 32; width; width >>= 1)
-	{
-		uint32_t below = mvt_popcount64 (word & ((1ull << width) - 1));
-		if (k >= below)
-		{
-			k -= below;
-			word >>= width;
-			at += width;
-		}
-	}
-	return at;
+/* Position of a bit of a word, each that is set equally likely: the k-th for a random k, its byte
+ * first and then the bit inside, all bytes and all bits at once, since a branch on a random number
+ * is mispredicted. => word is not 0 */
+static inline uint32_t
+mvt_bit_random (uint64_t word, uint64_t *seed)
+{
+	uint64_t through = mvt_bits_through (word);
+	uint32_t k = mvt_random_below (seed, (uint32_t) (through >> 56));
+	uint32_t at = 8 * mvt_bytes_up_to (through, k);
+	uint64_t byte = word >> at & 0xff;
+
+	k -= (uint32_t) (through << 8 >> at) & 0xff;
+	/* byte i: bit i of the byte, as 0 or 1 */
+	byte = ((MVT_BYTES (byte) & 0x8040201008040201ull) + MVT_BYTES (0x7f)) >> 7 & MVT_BYTES (1);
+	return at + mvt_bytes_up_to (MVT_BYTES (byte), k);
 }
 
 /* First word that is not zero, at or cyclically after word `from`; MVT_NONE when all are zero.
@@ -140,9 +149,7 @@ mvt_bitmap_random (const uint64_t *map, uint32_t n, uint64_t *seed, uint64_t *st
 	uint32_t from = n == 1 ? 0 : mvt_random_below (seed, n);
 	uint32_t w = mvt_bitmap_next_word (map, n, from, steps);
 
-	if (w == MVT_NONE)
-		return MVT_NONE;
-	return w << 6 | mvt_select64 (map[w], mvt_random_below (seed, mvt_popcount64 (map[w])));
+	return w == MVT_NONE ? MVT_NONE : w << 6 | mvt_bit_random (map[w], seed);
 }
 
 #endif /* MVT_BITMAP_H */

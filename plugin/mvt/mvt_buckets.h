@@ -180,6 +180,8 @@ mvt_bucket_first (const mvt_bucket_t *bucket, uint32_t hash, uint32_t *row)
 #endif
 }
 
+/* For prefetching: the row in the primary bucket that is likeliest to be the one, not verified.
+ * MVT_NONE does not mean a miss. */
 static inline uint32_t
 mvt_buckets_candidate (const mvt_buckets_t *b, uint32_t hash)
 {

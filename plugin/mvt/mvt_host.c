@@ -67,6 +67,21 @@ mvt_hosts_remove (mvt_hosts_t *hosts)
 	mvt_mem_free (&mem, hosts, sizeof (*hosts));
 }
 
+void
+mvt_hosts_prefetch (const mvt_hosts_t *hosts, uint32_t addr, uint16_t realm)
+{
+	__builtin_prefetch (hosts_bucket (hosts, addr, realm));
+}
+
+void
+mvt_hosts_prefetch_record (const mvt_hosts_t *hosts, uint32_t addr, uint16_t realm)
+{
+	uint32_t link = *hosts_bucket (hosts, addr, realm);
+
+	if (link)
+		__builtin_prefetch (&hosts->records[link - 1], 1);
+}
+
 uint32_t
 mvt_hosts_find (const mvt_hosts_t *hosts, uint32_t addr, uint16_t realm)
 {

@@ -27,9 +27,12 @@ typedef struct
 	uint32_t n_blocks;
 	uint32_t next;	/* private: hash chain or free list */
 	uint32_t since; /* tick of the first mapping */
-	uint32_t flags; /* the caller's */
 	uint32_t live;	/* private */
-	uint32_t spare[3];
+	/* the caller's; 0 in a new record */
+	uint32_t epoch; /* of the snapshots under which the next two are true */
+	uint32_t policy;
+	uint32_t ext_addr; /* of slot while it may be allocated from, else 0 */
+	uint32_t spare;
 } mvt_host_t;
 
 _Static_assert (sizeof (mvt_host_t) == MVT_CACHE_LINE, "a host record is one cache line");
@@ -40,6 +43,9 @@ typedef struct mvt_hosts mvt_hosts_t;
  * outlive the table. */
 mvt_hosts_t *mvt_hosts_new (uint32_t max_hosts, const mvt_secret_t *secret, const mvt_mem_t *mem);
 void mvt_hosts_remove (mvt_hosts_t *hosts);
+/* Ask for what a find reads first, and, when that has come, for the record. */
+void mvt_hosts_prefetch (const mvt_hosts_t *hosts, uint32_t addr, uint16_t realm);
+void mvt_hosts_prefetch_record (const mvt_hosts_t *hosts, uint32_t addr, uint16_t realm);
 /* Index of a host or MVT_NONE. */
 uint32_t mvt_hosts_find (const mvt_hosts_t *hosts, uint32_t addr, uint16_t realm);
 /* Find or add. MVT_NONE when max_hosts live. A new record has slot MVT_NONE and zero counts. */

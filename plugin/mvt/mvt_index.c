@@ -32,12 +32,8 @@ mvt_index_remove (mvt_index_t *ix)
 }
 
 int
-mvt_index_insert (mvt_index_t *ix, const mvt_entry_t *lines, uint32_t hash, uint32_t line)
+mvt_index_insert (mvt_index_t *ix, uint32_t hash, uint32_t line)
 {
-	const mvt_entry_t *e = &lines[line];
-	if (mvt_index_find (ix, lines, hash, e->in_addr, e->in_port, e->proto, e->realm) !=
-	    MVT_NONE)
-		return MVT_ERR_EXISTS;
 	return mvt_buckets_insert (&ix->buckets, hash, line);
 }
 

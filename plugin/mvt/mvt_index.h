@@ -5,8 +5,7 @@
  * in2out hashes (inside address, port or query id, protocol, realm) to a bucket of one cache line
  * (mvt_buckets.h) and goes from there to the entry, whose own first bytes are the key. out2in needs
  * no index. A hit costs the bucket's line and the entry's, which NAT touches anyway; a miss costs
- * the bucket's. For a batch: hash and prefetch all, then candidate and prefetch the entries, then
- * find.
+ * the bucket's.
  *
  * Only the owning instance touches it. Nothing is allocated after creation; 10.3 bytes per entry
  * at full size. The number of places where an entry may lie is bounded; an insert that finds none
@@ -33,11 +32,10 @@ typedef struct
 mvt_index_t *mvt_index_new (uint32_t max_entries, const mvt_secret_t *secret, const mvt_mem_t *mem);
 void mvt_index_remove (mvt_index_t *ix);
 
-/* Maps the endpoint in lines[line] to line. `lines` is the array that find is called with.
- * 0; MVT_ERR_EXISTS when another line has this endpoint already; MVT_ERR_FULL when there is no
- * place, counted in buckets.refused. Errors change nothing.
- * => hash is mvt_index_hash of the endpoint that already stands in lines[line] */
-int mvt_index_insert (mvt_index_t *ix, const mvt_entry_t *lines, uint32_t hash, uint32_t line);
+/* Maps an endpoint to the line that it stands in. 0, or MVT_ERR_FULL when there is no place,
+ * counted in buckets.refused; that changes nothing.
+ * => hash is mvt_index_hash of the endpoint; no line has it yet: a find has just said so */
+int mvt_index_insert (mvt_index_t *ix, uint32_t hash, uint32_t line);
 
 /* Removes the line. 0 or MVT_ERR_NOT_FOUND. The entry itself is not read. */
 int mvt_index_delete (mvt_index_t *ix, uint32_t hash, uint32_t line);
@@ -77,26 +75,12 @@ mvt_index_hash (const mvt_index_t *ix, uint32_t addr, uint16_t port, uint8_t pro
 	return mvt_index_hash_word (ix, mvt_index_word (addr, port, realm), proto);
 }
 
-static inline __attribute__ ((always_inline)) void
-mvt_index_prefetch (const mvt_index_t *ix, uint32_t hash)
-{
-	mvt_buckets_prefetch (&ix->buckets, hash);
-}
-
 /* The primary bucket, for a batch that keeps it from stage to stage (mvt_bucket_first). Valid
  * until the next insert, delete or maintain; afterwards still safe to read. */
 static inline const mvt_bucket_t *
 mvt_index_bucket (const mvt_index_t *ix, uint32_t hash)
 {
 	return &ix->buckets.bucket[mvt_buckets_place (&ix->buckets, hash)];
-}
-
-/* The line most likely to be the one, for prefetching it; MVT_NONE when the primary bucket has
- * none. Not verified, and MVT_NONE does not mean a miss: only find decides. */
-static inline uint32_t
-mvt_index_candidate (const mvt_index_t *ix, uint32_t hash)
-{
-	return mvt_buckets_candidate (&ix->buckets, hash);
 }
 
 typedef struct

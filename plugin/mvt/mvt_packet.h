@@ -265,7 +265,29 @@ mvt_packet_plain (const mvt_pkt_t *pkt, mvt_plain_t *out)
 	return mvt_likely (mvt_csum_good (sum));
 }
 
-/* The common packet, as mvt_packet_parse would have it. */
+/* A plain packet, as mvt_packet_parse would have it. => mvt_packet_plain has said true */
+static inline void
+mvt_packet_parse_plain (const mvt_pkt_t *pkt, mvt_parsed_t *out)
+{
+	const uint8_t *p = pkt->l3;
+	bool tcp = p[9] == MVT_IP_TCP;
+
+	*out = (mvt_parsed_t){
+		.src = mvt_load32 (p + 12),
+		.dst = mvt_load32 (p + 16),
+		.sport = mvt_load16 (p + 20),
+		.dport = mvt_load16 (p + 22),
+		.l4 = 20,
+		.l4_len = (uint16_t) (mvt_load16 (p + 2) - 20),
+		.ip_id = mvt_load16 (p + 4),
+		.ip_proto = p[9],
+		.proto = tcp ? MVT_PROTO_TCP : MVT_PROTO_UDP,
+		.tcp_flags = tcp ? p[33] : 0,
+		.has_l4 = 1,
+	};
+}
+
+/* The common packet, as mvt_packet_parse would have it; false says nothing. */
 static inline bool
 mvt_packet_parse_fast (const mvt_pkt_t *pkt, mvt_parsed_t *out)
 {
@@ -273,19 +295,7 @@ mvt_packet_parse_fast (const mvt_pkt_t *pkt, mvt_parsed_t *out)
 
 	if (mvt_unlikely (!mvt_packet_plain (pkt, &plain)))
 		return false;
-	*out = (mvt_parsed_t){
-		.src = (uint32_t) (plain.addrs >> 32),
-		.dst = (uint32_t) plain.addrs,
-		.sport = (uint16_t) (plain.ports >> 16),
-		.dport = (uint16_t) plain.ports,
-		.l4 = 20,
-		.l4_len = (uint16_t) (mvt_load16 (pkt->l3 + 2) - 20),
-		.ip_id = mvt_load16 (pkt->l3 + 4),
-		.ip_proto = plain.proto == MVT_PROTO_TCP ? MVT_IP_TCP : MVT_IP_UDP,
-		.proto = plain.proto,
-		.tcp_flags = plain.tcp_flags,
-		.has_l4 = 1,
-	};
+	mvt_packet_parse_plain (pkt, out);
 	return true;
 }
 

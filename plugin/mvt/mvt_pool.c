@@ -299,9 +299,73 @@ open_block (mvt_pool_t *pool, uint32_t slot, uint32_t proto)
 	return slab;
 }
 
-/* A slab of the slot with a free port, 0 when there is none. */
+/* An open slab at random. => n_open is not 0 */
 static uint32_t
-find_slab (mvt_pool_t *pool, uint32_t slot, uint32_t proto)
+random_open (mvt_pool_t *pool, uint32_t slot, uint32_t proto)
+{
+	uint32_t n = pool->slots[slot].proto[proto].n_open;
+	uint32_t local = mvt_pool_open_array (pool, slot, proto)[mvt_random_below (&pool->seed, n)];
+
+	return mvt_pool_slab_of (pool, slot << pool->slot_bits_log2 | local, proto);
+}
+
+/* The line of a free port of a slab at random. => it has one */
+static uint32_t
+random_line (mvt_pool_t *pool, uint32_t slab)
+{
+	return (slab << pool->head.block_bits) +
+	       mvt_bitmap_random (mvt_pool_free_ports (pool, slab), pool->port_words, &pool->seed,
+				  &pool->steps);
+}
+
+/* Slabs change hands, so what was chosen ahead is looked at again. */
+static bool
+is_open_here (const mvt_pool_t *pool, uint32_t s, uint32_t slot, uint32_t proto)
+{
+	const mvt_slab_t *slab = &pool->slabs[s];
+
+	return slab->where == MVT_SLAB_OPEN && slab->proto == proto &&
+	       mvt_pool_block_slot (pool, slab->block) == slot;
+}
+
+/* The port and the slab of allocations to come, chosen now so that their lines are there by then:
+ * the slab first, whose header and bitmap the choice of a port reads, then the port, whose entry is
+ * the line that is the farthest away. */
+static void
+look_ahead (mvt_pool_t *pool, uint32_t slot, uint32_t proto)
+{
+	mvt_slot_proto_t *sp = &pool->slots[slot].proto[proto];
+	uint32_t s = sp->next_slab;
+
+	sp->next_line = 0;
+	if (mvt_likely (s && is_open_here (pool, s, slot, proto)))
+	{
+		sp->next_line = random_line (pool, s);
+		__builtin_prefetch (mvt_pool_line (pool, sp->next_line), 1);
+	}
+	sp->next_slab = 0;
+	if (mvt_likely (sp->n_open))
+	{
+		sp->next_slab = random_open (pool, slot, proto);
+		__builtin_prefetch (&pool->slabs[sp->next_slab], 1);
+		__builtin_prefetch (mvt_pool_free_ports (pool, sp->next_slab), 1);
+	}
+}
+
+/* Is the line that was chosen ahead still a free port of an open slab? */
+static bool
+next_is_good (const mvt_pool_t *pool, uint32_t slot, uint32_t proto)
+{
+	uint32_t line = pool->slots[slot].proto[proto].next_line;
+	uint32_t s = line >> pool->head.block_bits;
+
+	return line && is_open_here (pool, s, slot, proto) &&
+	       mvt_bitmap_test (mvt_pool_free_ports (pool, s), line & pool->head.block_mask);
+}
+
+/* The line of a free port of the slot, 0 when there is none. */
+static uint32_t
+find_line (mvt_pool_t *pool, uint32_t slot, uint32_t proto)
 {
 	mvt_slot_proto_t *sp = &pool->slots[slot].proto[proto];
 	uint32_t mark = mvt_pool_mark (pool, sp), slab = 0;
@@ -313,22 +377,18 @@ find_slab (mvt_pool_t *pool, uint32_t slot, uint32_t proto)
 		if (sp->candidates < mark && !sp->classes)
 			slab = open_block (pool, slot, proto);
 	}
+	if (!slab && mvt_likely (next_is_good (pool, slot, proto)))
+		return sp->next_line;
 	if (!slab && sp->n_open)
-	{
-		const uint16_t *open = mvt_pool_open_array (pool, slot, proto);
-		uint32_t local = open[mvt_random_below (&pool->seed, sp->n_open)];
-
-		slab = mvt_pool_slab_of (pool, slot << pool->slot_bits_log2 | local, proto);
-	}
-	return slab;
+		slab = random_open (pool, slot, proto);
+	return slab ? random_line (pool, slab) : 0;
 }
 
 static mvt_entry_t *
-entry_set (mvt_pool_t *pool, uint32_t slab, uint32_t ext_addr, uint16_t port, uint8_t state)
+entry_set (mvt_pool_t *pool, uint32_t line, uint32_t ext_addr, uint16_t port, uint8_t proto,
+	   uint8_t state)
 {
-	mvt_entry_t *entry = mvt_pool_line (pool, (slab << pool->head.block_bits) +
-							  (port & pool->head.block_mask));
-	uint8_t proto = pool->slabs[slab].proto;
+	mvt_entry_t *entry = mvt_pool_line (pool, line);
 
 	*entry = (mvt_entry_t){ .ext_addr = ext_addr,
 				.ext_port = port,
@@ -336,7 +396,7 @@ entry_set (mvt_pool_t *pool, uint32_t slab, uint32_t ext_addr, uint16_t port, ui
 				.state = state,
 				.host = MVT_NONE,
 				.sessions = MVT_NONE,
-				.slab = slab };
+				.slab = line >> pool->head.block_bits };
 	pool->in_use[proto]++;
 	pool->in_use_all++;
 	return entry;
@@ -356,7 +416,7 @@ mvt_pool_alloc (mvt_pool_t *pool, uint32_t slot, uint32_t ext_addr, uint8_t prot
 		mvt_entry_t **entry)
 {
 	mvt_entry_t *held = NULL;
-	uint32_t slab = 0, port;
+	uint32_t slab, line = 0, port;
 
 	(void) now;
 	if (pool->in_use_all >= pool->config.max_mappings)
@@ -372,13 +432,15 @@ mvt_pool_alloc (mvt_pool_t *pool, uint32_t slot, uint32_t ext_addr, uint8_t prot
 			pool->starved = slot;
 		if (err != MVT_OK)
 			return err;
+		if (!held)
+			line = random_line (pool, slab);
 	}
 	else
 	{
-		slab = find_slab (pool, slot, proto);
-		if (!slab)
+		line = find_line (pool, slot, proto);
+		if (!line)
 			held = mvt_pool_held_for (pool, slot, proto, mvt_hosts_at (hosts, host));
-		if (!slab && !held)
+		if (!line && !held)
 		{
 			/* unused ports but no candidate: no slab is left to open a block with */
 			if (pool->slots[slot].proto[proto].unused)
@@ -390,21 +452,20 @@ mvt_pool_alloc (mvt_pool_t *pool, uint32_t slot, uint32_t ext_addr, uint8_t prot
 
 	if (held)
 	{
-		slab = held->slab;
-		port = held->ext_port;
+		line = mvt_pool_line_of (pool, held);
 		held_reuse (pool, held);
 	}
-	else
-	{
-		port = (pool->slabs[slab].block << pool->head.block_bits & 0xffff) +
-		       mvt_bitmap_random (mvt_pool_free_ports (pool, slab), pool->port_words,
-					  &pool->seed, &pool->steps);
+	slab = line >> pool->head.block_bits;
+	port = (pool->slabs[slab].block << pool->head.block_bits & 0xffff) +
+	       (line & pool->head.block_mask);
+	if (!held)
 		mvt_pool_port_use (pool, slab, port);
-	}
+	*entry = entry_set (pool, line, ext_addr, (uint16_t) port, proto, MVT_ENTRY_DYNAMIC);
+	(*entry)->host = host;
 	if (pool->block_host)
 		pool->block_host[pool->slabs[slab].block].n_dynamic++;
-	*entry = entry_set (pool, slab, ext_addr, (uint16_t) port, MVT_ENTRY_DYNAMIC);
-	(*entry)->host = host;
+	else
+		look_ahead (pool, slot, proto);
 	return MVT_OK;
 }
 
@@ -440,7 +501,8 @@ mvt_pool_alloc_static (mvt_pool_t *pool, uint32_t slot, uint32_t ext_addr, uint8
 			return MVT_ERR_NO_MEMORY;
 		mvt_pool_port_use (pool, slab, port);
 	}
-	*entry = entry_set (pool, slab, ext_addr, port, MVT_ENTRY_STATIC);
+	*entry = entry_set (pool, (slab << pool->head.block_bits) + (port & pool->head.block_mask),
+			    ext_addr, port, proto, MVT_ENTRY_STATIC);
 	return MVT_OK;
 }
 

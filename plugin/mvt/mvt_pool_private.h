@@ -74,6 +74,9 @@ typedef struct
 	uint32_t candidates; /* free ports of open slabs */
 	uint32_t unused;     /* allocatable, neither in use nor held, anywhere in the slot */
 	uint32_t n_bare;
+	/* chosen by the allocations before, 0 none; either may be stale */
+	uint32_t next_line;	       /* of the next port */
+	uint32_t next_slab;	       /* of the one after it */
 	uint32_t held_head, held_tail; /* lines, oldest first */
 	uint32_t classes;	       /* bit per class with a slab */
 	uint32_t class_head[MVT_POOL_CLASSES];

@@ -242,14 +242,19 @@ block_class (const mvt_pool_t *pool, uint32_t block)
 }
 
 /* Put the slabs of a block where they belong after its occupancy changed: an open one stays open
- * unless it is full, closed ones go to their class. */
+ * unless it is full, closed ones go to their class. `slab` is the one that changed. */
 static void
-block_settle (mvt_pool_t *pool, uint32_t block)
+block_settle (mvt_pool_t *pool, uint32_t block, const mvt_slab_t *slab)
 {
-	uint32_t class = block_class (pool, block);
+	const uint32_t *line = pool->head.slab_line[block];
+	uint32_t all = line[MVT_PROTO_UDP] | line[MVT_PROTO_TCP] | line[MVT_PROTO_ICMP], class;
 
 	if (pool->block_host)
 		return;
+	/* the common case, and nothing to do: the block's only slab, open and not full */
+	if (slab->where == MVT_SLAB_OPEN && slab->n_free && all == line[slab->proto])
+		return;
+	class = block_class (pool, block);
 	for (uint32_t proto = 0; proto < MVT_PROTO_N; proto++)
 	{
 		uint32_t s = mvt_pool_slab_of (pool, block, proto);
@@ -299,7 +304,8 @@ mvt_pool_port_use (mvt_pool_t *pool, uint32_t s, uint32_t port)
 	mvt_slot_proto_t *sp =
 		&pool->slots[mvt_pool_block_slot (pool, slab->block)].proto[slab->proto];
 
-	if (mvt_pool_is_allocatable (pool, (uint16_t) port))
+	/* its bit was set if it may be allocated at all */
+	if (mvt_bitmap_test (mvt_pool_free_ports (pool, s), port & pool->head.block_mask))
 	{
 		mvt_bitmap_clear (mvt_pool_free_ports (pool, s), pool->port_words,
 				  port & pool->head.block_mask);
@@ -310,7 +316,7 @@ mvt_pool_port_use (mvt_pool_t *pool, uint32_t s, uint32_t port)
 			sp->candidates--;
 	}
 	mvt_pool_used_set (pool, s, port);
-	block_settle (pool, slab->block);
+	block_settle (pool, slab->block, slab);
 }
 
 void
@@ -333,7 +339,7 @@ mvt_pool_port_vacate (mvt_pool_t *pool, uint32_t s, uint32_t port)
 	}
 	if (slab->n_used == 0 && slab->n_held == 0)
 		slab_give_back (pool, s);
-	block_settle (pool, block);
+	block_settle (pool, block, slab);
 	if (slab->where == MVT_SLAB_OPEN)
 		close_one (pool, slot, proto);
 }

@@ -147,6 +147,11 @@ nat44_load_snapshots (mvt_nat44_t *nat)
 	const mvt_home_t *home = atomic_load_explicit (&nat->shared->home, memory_order_acquire);
 	const mvt_home_t *rules = atomic_load_explicit (&nat->shared->rules, memory_order_acquire);
 
+	if (policy == nat->policy && home == nat->home)
+		return;
+	/* what host records remember of them is void; 0 is what a new record has */
+	if (++nat->epoch == 0)
+		nat->epoch = 1;
 	if (policy != nat->policy)
 	{
 		nat->policy = policy;
@@ -192,15 +197,20 @@ nat44_translate (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, mvt_ent
 }
 
 void
-nat44_special (mvt_nat44_t *nat, mvt_pkt_t *pkt, uint32_t now)
+nat44_special (mvt_nat44_t *nat, mvt_pkt_t *pkt, bool plain, uint32_t now)
 {
 	mvt_parsed_t parsed;
 	mvt_drop_t drop;
 
 	pkt->verdict = MVT_VERDICT_NONE;
-	if (!mvt_packet_parse_inline (pkt, &parsed, &drop))
+	if (mvt_likely (plain))
+		mvt_packet_parse_plain (pkt, &parsed);
+	else if (!mvt_packet_parse (pkt, &parsed, &drop))
+	{
 		nat44_drop (nat, pkt, drop);
-	else if (pkt->dir == MVT_IN2OUT)
+		return;
+	}
+	if (pkt->dir == MVT_IN2OUT)
 		nat44_slow_in2out (nat, pkt, &parsed, now);
 	else
 		nat44_slow_out2in (nat, pkt, &parsed, now);

@@ -167,6 +167,7 @@ nat44_stage_find (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
 		uint32_t line;
 		if (mvt_unlikely (!mvt_bucket_first (slot->bucket, slot->key, &line)))
 		{
+			mvt_hosts_prefetch (batch->hosts, (uint32_t) slot->endpoint, 0);
 			bool elsewhere = slot->bucket->overflow[batch->index->buckets.live] != 0;
 			slot->bucket = elsewhere ? mvt_index_bucket (batch->index,
 								     mvt_buckets_other (slot->key))
@@ -200,11 +201,9 @@ nat44_stage_stray (const nat44_batch_t *batch, nat44_slot_t *slot)
 		__builtin_prefetch (slot->entry, 1);
 		return;
 	}
-	/* it will need a mapping: have the host's record come */
+	/* it will need a mapping */
 	slot->entry = batch->lines;
-	uint32_t host = mvt_hosts_find (batch->hosts, (uint32_t) slot->endpoint, 0);
-	if (host != MVT_NONE)
-		__builtin_prefetch (mvt_hosts_at (batch->hosts, host));
+	mvt_hosts_prefetch_record (batch->hosts, (uint32_t) slot->endpoint, 0);
 }
 
 /* The entry is this endpoint's live mapping, and nothing about sessions or filtering has to be
@@ -258,8 +257,8 @@ nat44_stage_rewrite (const nat44_batch_t *batch, mvt_pkt_t *pkt, const nat44_slo
 	return true;
 }
 
-/* Everything that is no plain hit; nat44.c. */
-void nat44_special (mvt_nat44_t *nat, mvt_pkt_t *pkt, uint32_t now);
+/* Everything that is no plain hit; nat44.c. plain: mvt_packet_plain said so. */
+void nat44_special (mvt_nat44_t *nat, mvt_pkt_t *pkt, bool plain, uint32_t now);
 
 /* ---- stages over a chunk: of one direction, or of both ---- */
 
@@ -324,7 +323,7 @@ nat44_chunk_rewrite (mvt_nat44_t *nat, const nat44_batch_t *batch, nat44_chunk_t
 		if (mvt_likely (hit))
 			continue;
 		special += d == MVT_IN2OUT ? 1 : 1u << 16;
-		nat44_special (nat, &pkts[i], batch->now);
+		nat44_special (nat, &pkts[i], c->slot[i].kind != NAT44_SPECIAL, batch->now);
 	}
 	return special;
 }

@@ -392,39 +392,52 @@ try_others (mvt_nat44_t *nat, uint32_t policy, const mvt_policy_t *p, uint8_t pr
 }
 
 static mvt_err_t
-allocate (mvt_nat44_t *nat, uint32_t policy, uint8_t proto, uint32_t host_index, uint32_t ext_addr,
-	  uint32_t now, mvt_entry_t **e)
+allocate (mvt_nat44_t *nat, const nat44_leave_t *leave, const mvt_policy_t *p, uint8_t proto,
+	  uint32_t host_index, uint32_t now, mvt_entry_t **e)
 {
-	const mvt_policy_t *p = mvt_policy_at (nat->policy, policy);
 	mvt_host_t *host = mvt_hosts_at (nat->hosts, host_index);
-	uint32_t addr, slot = host->slot;
+	uint32_t slot = host->slot, max_blocks = p->max_blocks_per_host, addr;
+	mvt_err_t err;
 
-	if (ext_addr) /* an opened host keeps the address that it has elsewhere */
+	if (leave->ext_addr) /* an opened host keeps the address that it has elsewhere */
 	{
-		slot = mvt_policy_slot_of (nat->policy, ext_addr, NULL);
-		mvt_err_t err =
-			try_slot (nat, slot, proto, host_index, p->max_blocks_per_host, now, e);
+		slot = mvt_policy_slot_of (nat->policy, leave->ext_addr, NULL);
+		err = try_slot (nat, slot, proto, host_index, max_blocks, now, e);
 		if (err != MVT_ERR_FULL)
 			host->slot = slot;
+		host->epoch = 0;
 		return err;
 	}
-	if (!p->n_slots)
-		return MVT_ERR_FULL;
-	if (slot == MVT_NONE || !slot_usable (nat, slot, &addr))
-		slot = hashed_slot (nat, policy, p->n_slots, host->addr);
-
-	mvt_err_t err = try_slot (nat, slot, proto, host_index, p->max_blocks_per_host, now, e);
+	if (mvt_likely (leave->lasting && host->epoch == nat->epoch && host->ext_addr))
+		err = mvt_pool_alloc (nat->pool, slot, host->ext_addr, proto, nat->hosts,
+				      host_index, max_blocks, now, e);
+	else
+	{
+		if (!p->n_slots)
+			return MVT_ERR_FULL;
+		if (slot == MVT_NONE || !slot_usable (nat, slot, &addr))
+			slot = hashed_slot (nat, leave->policy, p->n_slots, host->addr);
+		err = try_slot (nat, slot, proto, host_index, max_blocks, now, e);
+	}
+	addr = err == MVT_OK ? (*e)->ext_addr : 0;
 	if (err == MVT_ERR_FULL && !p->paired_only)
 	{
-		err = try_others (nat, policy, p, proto, host_index, now, e);
+		err = try_others (nat, leave->policy, p, proto, host_index, now, e);
 		/* a host without mappings is bound to the address that serves it now */
 		bool idle = host->count[0] + host->count[1] + host->count[2] == 0;
 		if (err == MVT_OK && idle)
-			slot = mvt_policy_slot_of (nat->policy, (*e)->ext_addr, NULL);
+		{
+			addr = (*e)->ext_addr;
+			slot = mvt_policy_slot_of (nat->policy, addr, NULL);
+		}
 	}
-	if (err == MVT_OK)
-		host->slot = slot;
-	return err;
+	if (err != MVT_OK)
+		return err;
+	host->slot = slot;
+	host->epoch = leave->lasting ? nat->epoch : 0;
+	host->policy = leave->policy;
+	host->ext_addr = addr;
+	return MVT_OK;
 }
 
 static mvt_drop_t
@@ -466,8 +479,7 @@ static bool
 index_entry (mvt_nat44_t *nat, const mvt_entry_t *e)
 {
 	uint32_t hash = mvt_index_hash (nat->index, e->in_addr, e->in_port, e->proto, e->realm);
-	return mvt_index_insert (nat->index, mvt_pool_line (nat->pool, 0), hash,
-				 mvt_pool_line_of (nat->pool, e)) == 0;
+	return mvt_index_insert (nat->index, hash, mvt_pool_line_of (nat->pool, e)) == 0;
 }
 
 /* Policy, filtering, timeout class and the first session of a fresh dynamic mapping. */
@@ -493,14 +505,16 @@ start_session (mvt_entry_t *e, const mvt_policy_t *p, uint32_t policy, const mvt
 }
 
 mvt_entry_t *
-nat44_create (mvt_nat44_t *nat, const mvt_parsed_t *parsed, uint32_t policy, uint32_t ext_addr,
+nat44_create (mvt_nat44_t *nat, const mvt_parsed_t *parsed, const nat44_leave_t *leave,
 	      uint32_t now, mvt_drop_t *drop)
 {
-	const mvt_policy_t *p = mvt_policy_at (nat->policy, policy);
+	const mvt_policy_t *p = mvt_policy_at (nat->policy, leave->policy);
 	uint8_t proto = parsed->proto;
 	mvt_entry_t *e = NULL;
 
-	uint32_t index = mvt_hosts_get (nat->hosts, parsed->src, 0, now);
+	uint32_t index = leave->host;
+	if (index == MVT_NONE)
+		index = mvt_hosts_get (nat->hosts, parsed->src, 0, now);
 	if (index == MVT_NONE)
 	{
 		*drop = MVT_DROP_OUT_OF_HOSTS;
@@ -513,7 +527,7 @@ nat44_create (mvt_nat44_t *nat, const mvt_parsed_t *parsed, uint32_t policy, uin
 		put_host_if_idle (nat, index);
 		return NULL;
 	}
-	mvt_err_t err = allocate (nat, policy, proto, index, ext_addr, now, &e);
+	mvt_err_t err = allocate (nat, leave, p, proto, index, now, &e);
 	if (err != MVT_OK)
 	{
 		*drop = refusal (err);
@@ -522,7 +536,7 @@ nat44_create (mvt_nat44_t *nat, const mvt_parsed_t *parsed, uint32_t policy, uin
 		return NULL;
 	}
 	fill (e, parsed->src, parsed->sport, now);
-	start_session (e, p, policy, parsed);
+	start_session (e, p, leave->policy, parsed);
 	if (!index_entry (nat, e))
 	{
 		mvt_pool_free (nat->pool, nat->hosts, e, false, now);

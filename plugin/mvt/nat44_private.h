@@ -49,6 +49,7 @@ struct mvt_nat44
 	mvt_frag_t *frag;
 	mvt_views_t *views;
 	uint64_t policy_generation;
+	uint32_t epoch; /* counts changes of the snapshots, never 0 */
 	uint32_t n_policies;
 	uint32_t fallback; /* where the last exhausted host found ports */
 	uint32_t max_mappings;
@@ -135,10 +136,20 @@ mvt_entry_t *nat44_find_inside (mvt_nat44_t *nat, uint32_t addr, uint16_t port, 
 /* The mapping at an external endpoint of one of this instance's blocks; the same. */
 mvt_entry_t *nat44_find_outside (mvt_nat44_t *nat, uint32_t block, uint16_t port, uint8_t proto,
 				 uint32_t now);
-/* Make a mapping for the inside endpoint of a packet. ext_addr 0: the host's own address.
- * NULL with *drop. */
-mvt_entry_t *nat44_create (mvt_nat44_t *nat, const mvt_parsed_t *parsed, uint32_t policy,
-			   uint32_t ext_addr, uint32_t now, mvt_drop_t *drop);
+/* Leave to make a mapping, and how. */
+typedef struct
+{
+	uint32_t host; /* its record, MVT_NONE if it has none yet */
+	uint32_t policy;
+	uint32_t ext_addr; /* that the mapping must have; 0: the host's own */
+	bool lasting;	   /* the answer is the same for all endpoints of the host as long as the
+			      snapshots are, so the host's record may remember it */
+} nat44_leave_t;
+
+/* Make a mapping for the inside endpoint of a packet. NULL with *drop.
+ * => the endpoint has none: nat44_find_inside said so */
+mvt_entry_t *nat44_create (mvt_nat44_t *nat, const mvt_parsed_t *parsed, const nat44_leave_t *leave,
+			   uint32_t now, mvt_drop_t *drop);
 /* End a mapping: index, sessions, host, pool. */
 void nat44_end (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t now);
 /* An entry whose inline session is too old lives on if a further session does: that one moves

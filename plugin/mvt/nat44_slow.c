@@ -32,9 +32,10 @@ bool
 nat44_is_ours (const mvt_nat44_t *nat, uint32_t dst)
 {
 	uint32_t inside;
-	return mvt_policy_slot_of (nat->policy, dst, NULL) != MVT_NONE ||
-	       (mvt_policy_has_statics (nat->policy) &&
-		mvt_policy_static_out2in_by (nat->policy, nat->views, dst, &inside));
+	return mvt_unlikely (mvt_policy_special (nat->policy, dst)) &&
+	       (mvt_policy_slot_of (nat->policy, dst, NULL) != MVT_NONE ||
+		(mvt_policy_has_statics (nat->policy) &&
+		 mvt_policy_static_out2in_by (nat->policy, nat->views, dst, &inside)));
 }
 
 void
@@ -78,24 +79,27 @@ translate_static (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, unsign
 /* ---- in2out ---- */
 
 /* A packet without mapping: who makes one? The home map's answer, or the three beats' while a
- * range is changing hands (DESIGN 5). Returns true when it is this instance. */
+ * range is changing hands (DESIGN 5). Returns true, with host and policy left to the caller, when
+ * it is this instance. */
 static bool
-mine_to_create (mvt_nat44_t *nat, mvt_pkt_t *pkt, const mvt_parsed_t *parsed, uint32_t *ext_addr)
+mine_to_create (mvt_nat44_t *nat, mvt_pkt_t *pkt, const mvt_parsed_t *parsed, nat44_leave_t *leave)
 {
 	mvt_home_answer_t answer;
 
+	leave->lasting = false;
 	/* the old owner has promised that it has none; it names the host's address, if any */
 	if (pkt->flags & MVT_PKT_MARKED_NEW)
 	{
 		pkt->flags &= (uint8_t) ~MVT_PKT_MARKED_NEW;
-		*ext_addr = pkt->hash;
+		leave->ext_addr = pkt->hash;
 		return true;
 	}
 	mvt_home_lookup_by (nat->home, nat->views, 0, parsed->src, parsed->sport, parsed->proto,
 			    &answer);
-	*ext_addr = answer.flags & MVT_HOME_F_OPENED ? answer.ext_addr : 0;
+	leave->ext_addr = answer.flags & MVT_HOME_F_OPENED ? answer.ext_addr : 0;
 	if (!(answer.flags & MVT_HOME_F_CLOSING))
 	{
+		leave->lasting = !answer.flags && !mvt_home_has_pins (nat->home);
 		if (answer.instance == nat->instance)
 			return true;
 		hand_over (nat, pkt, parsed, answer.instance);
@@ -118,7 +122,31 @@ mine_to_create (mvt_nat44_t *nat, mvt_pkt_t *pkt, const mvt_parsed_t *parsed, ui
 	return false;
 }
 
-/* May this packet make a mapping? */
+/* May this instance make the mapping? What its host's record remembers, or else the policies and
+ * the home map. False: the packet has its verdict. */
+static bool
+leave_to_create (mvt_nat44_t *nat, mvt_pkt_t *pkt, const mvt_parsed_t *parsed, nat44_leave_t *leave)
+{
+	uint32_t host = mvt_hosts_find (nat->hosts, parsed->src, 0);
+
+	if (mvt_likely (host != MVT_NONE && !(pkt->flags & MVT_PKT_MARKED_NEW)))
+	{
+		const mvt_host_t *h = mvt_hosts_at (nat->hosts, host);
+		if (mvt_likely (h->epoch == nat->epoch))
+		{
+			*leave = (nat44_leave_t){ host, h->policy, 0, true };
+			return true;
+		}
+	}
+	leave->host = host;
+	leave->policy = mvt_policy_of_by (nat->policy, nat->views, parsed->src);
+	if (leave->policy != MVT_NONE)
+		return mine_to_create (nat, pkt, parsed, leave);
+	nat44_pass (nat, pkt, MVT_PASS_NOT_INSIDE);
+	return false;
+}
+
+/* May a packet such as this one make a mapping? */
 static bool
 may_create (const mvt_parsed_t *parsed, mvt_drop_t *drop)
 {
@@ -145,24 +173,18 @@ ports_of_datagram (const mvt_pkt_t *pkt, mvt_parsed_t *parsed, unsigned dir)
 static void
 endpoint_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_t now)
 {
-	uint32_t ext_addr;
+	nat44_leave_t leave;
 	mvt_drop_t drop;
 
 	ports_of_datagram (pkt, parsed, MVT_IN2OUT);
 	mvt_entry_t *e = nat44_find_inside (nat, parsed->src, parsed->sport, parsed->proto, now);
 	if (!e)
 	{
-		uint32_t policy = mvt_policy_of_by (nat->policy, nat->views, parsed->src);
-		if (policy == MVT_NONE)
-		{
-			nat44_pass (nat, pkt, MVT_PASS_NOT_INSIDE);
-			return;
-		}
-		if (!mine_to_create (nat, pkt, parsed, &ext_addr))
+		if (!leave_to_create (nat, pkt, parsed, &leave))
 			return;
 		drop = MVT_DROP_NO_MAPPING;
 		if (parsed->has_l4 && may_create (parsed, &drop))
-			e = nat44_create (nat, parsed, policy, ext_addr, now, &drop);
+			e = nat44_create (nat, parsed, &leave, now, &drop);
 	}
 	else if (parsed->has_l4 && !nat44_admit (nat, e, parsed, MVT_IN2OUT, now, &drop))
 		e = NULL;
@@ -239,7 +261,8 @@ icmp_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_t no
 {
 	mvt_embedded_t emb;
 	mvt_drop_t drop;
-	uint32_t outside, ext_addr;
+	uint32_t outside;
+	nat44_leave_t leave;
 
 	if (!mvt_icmp_embedded (pkt, parsed, &emb, &drop))
 	{
@@ -276,7 +299,7 @@ icmp_in2out (mvt_nat44_t *nat, mvt_pkt_t *pkt, mvt_parsed_t *parsed, uint32_t no
 	about.src = emb.dst;
 	about.sport = emb.dport;
 	about.proto = emb.proto;
-	if (mine_to_create (nat, pkt, &about, &ext_addr))
+	if (mine_to_create (nat, pkt, &about, &leave))
 		nat44_drop (nat, pkt, MVT_DROP_ICMP_NO_MAPPING);
 }
 

@@ -217,7 +217,7 @@ test_crafted_endpoints_do_not_fill_the_index (void **state)
 			uint32_t hash = keyed ? mvt_index_hash (ix, lines[i].in_addr,
 								lines[i].in_port, 0, lines[i].realm)
 					      : plain;
-			(void) mvt_index_insert (ix, lines, hash, i);
+			(void) mvt_index_insert (ix, hash, i);
 		}
 		if (keyed)
 		{

@@ -56,17 +56,17 @@ test_new_record (void **state)
 	assert_int_equal (h->slot, MVT_NONE);
 	assert_int_equal (h->blocks, MVT_NONE);
 	assert_int_equal (h->since, 77);
-	assert_int_equal (h->n_blocks | h->count[0] | h->count[1] | h->count[2] | h->flags, 0);
+	assert_int_equal (h->n_blocks | h->count[0] | h->count[1] | h->count[2] | h->epoch, 0);
 	assert_int_equal (mvt_hosts_count (hosts), 2);
 
 	/* a record that is used again starts afresh */
 	h->count[1] = 5;
-	h->flags = 9;
+	h->epoch = 9;
 	mvt_hosts_put (hosts, a);
 	assert_int_equal (mvt_hosts_find (hosts, 0x0a000001, 0), MVT_NONE);
 	a = mvt_hosts_get (hosts, 0x0a000007, 3, 80);
 	h = mvt_hosts_at (hosts, a);
-	assert_int_equal (h->count[1] | h->flags, 0);
+	assert_int_equal (h->count[1] | h->epoch, 0);
 	assert_int_equal (h->since, 80);
 	hosts_done (hosts);
 }

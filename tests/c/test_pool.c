@@ -958,10 +958,49 @@ test_give_is_random_and_in_turn (void **state)
 	fixture_done (&f);
 }
 
+/* Against the k-th set bit, found by taking the lower ones away. */
+static void
+test_a_random_bit_is_the_kth (void **state)
+{
+	(void) state;
+	uint64_t seed = 12345;
+
+	for (uint32_t i = 0; i < 60000; i++)
+	{
+		uint64_t word = (uint64_t) mvt_random (&seed) << 32 | mvt_random (&seed);
+		switch (i % 5)
+		{
+		case 1:
+			word &= (uint64_t) mvt_random (&seed) << 32 | mvt_random (&seed);
+			break;
+		case 2:
+			word = 1ull << i % 64;
+			break;
+		case 3:
+			word = ~0ull << i % 64;
+			break;
+		case 4:
+			word &= 0xff000000000000ffull;
+			break;
+		}
+		if (!word)
+			continue;
+		uint64_t same = seed, left = word;
+		uint32_t n = 0;
+		for (; left; left &= left - 1)
+			n++;
+		left = word;
+		for (uint32_t k = mvt_random_below (&same, n); k; k--)
+			left &= left - 1;
+		assert_int_equal (mvt_bit_random (word, &seed), __builtin_ctzll (left));
+	}
+}
+
 int
 main (void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test (test_a_random_bit_is_the_kth),
 		cmocka_unit_test (test_refused_configurations),
 		cmocka_unit_test (test_every_port_once),
 		cmocka_unit_test (test_place_of_unused_blocks),
