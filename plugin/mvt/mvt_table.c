@@ -338,6 +338,9 @@ mvt_stats (const mvt_t *t, mvt_stats_t *stats)
 		mvt_paper_stats (t, stats);
 		return;
 	}
+	for (uint32_t i = 0; i < t->buckets.n; i++)
+		stats->alternates += (uint32_t) __builtin_popcount (t->buckets.bucket[i].alt &
+								    t->buckets.bucket[i].used);
 	stats->buckets = t->buckets.n;
 	stats->stashed = t->buckets.stash_n;
 	stats->grown = t->buckets.grown;

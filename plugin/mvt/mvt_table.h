@@ -231,18 +231,22 @@ typedef struct
 	uint32_t entries;
 	uint64_t refused; /* MVT_ERR_FULL */
 	/* DEFAULT */
-	uint32_t buckets; /* now */
-	uint32_t stashed; /* entries in the stash now */
-	uint64_t grown;	  /* doublings */
+	uint32_t buckets;    /* now */
+	uint32_t stashed;    /* entries in the stash now */
+	uint32_t alternates; /* entries in their alternate bucket now */
+	uint64_t grown;	     /* doublings */
 	/* PAPER: rows in use and what is chained on them */
+	uint32_t rows;	    /* in use or not */
 	uint32_t chains;    /* rows in use */
 	uint32_t chain_max; /* longest chain */
-	uint64_t same_key;  /* inserts that met an entry with the same class and masked key */
-	uint64_t same_hash; /* of the others: met an equal 32-bit hash */
-	uint64_t same_row;  /* of the others: met an occupied row */
+	uint64_t
+		chain_squares; /* of the chains' lengths; by entries: what a mean entry's row has */
+	uint64_t same_key;     /* inserts that met an entry with the same class and masked key */
+	uint64_t same_hash;    /* of the others: met an equal 32-bit hash */
+	uint64_t same_row;     /* of the others: met an occupied row */
 } mvt_stats_t;
 
-/* Counters of the table. In PAPER mode it walks all rows. */
+/* Counters of the table. Walks all rows (PAPER) or buckets (DEFAULT). */
 void mvt_stats (const mvt_t *t, mvt_stats_t *stats);
 void mvt_view_stats (const mvt_view_t *view, mvt_match_stats_t *stats);
 

@@ -113,10 +113,41 @@ find4_from (const mvt_t *t, uint32_t addr, uint32_t bits, uint32_t now)
 	return find_default_route (t, now);
 }
 
+/* Most lookups end with one of the longest lengths, in the first bucket looked at. This answers
+ * them without a branch that depends on which one it is: a wrong guess would throw away the next
+ * lookups, whose lines the CPU has asked for meanwhile. Whatever is not plain goes the long way. */
 static inline uint32_t
 find4_default (const mvt_t *t, uint32_t addr, uint32_t now)
 {
-	return find4_from (t, addr, t->lengths.bits[addr >> 16], now);
+	uint32_t bits = t->lengths.bits[addr >> 16], rest = bits;
+	uint32_t len = 0, slot = 0;
+	const mvt_bucket_t *found = NULL;
+	bool plain = true;
+
+	if (mvt_unlikely (!bits))
+		return find_default_route (t, now);
+	for (uint32_t i = 0; i < MVT_AHEAD; i++)
+	{
+		uint32_t l = longest4 (rest), more = rest ^ 1u << (l - 1);
+		uint32_t hash = mvt_prefix_hash4 (t, addr & mvt_mask32 (l), l);
+		const mvt_bucket_t *b = &t->buckets.bucket[mvt_buckets_place (&t->buckets, hash)];
+		uint32_t match = mvt_bucket_match (b, hash);
+		bool take = !found & (match != 0);
+		len = take ? l : len;
+		slot = take ? (uint32_t) __builtin_ctz (match | 1u << 8) : slot;
+		/* this length may lie in its alternate bucket */
+		plain &= (found != NULL) | (match != 0) | !b->overflow[t->buckets.live];
+		found = take ? b : found;
+		rest = more ? more : rest;
+	}
+	if (mvt_likely (found && plain))
+	{
+		match4_ctx_t m = { t, addr & mvt_mask32 (len), len, now };
+		uint32_t row = found->row[slot];
+		if (mvt_likely (match4_equal (&m, row)))
+			return row;
+	}
+	return find4_from (t, addr, bits, now);
 }
 
 /* ---- both modes ---- */

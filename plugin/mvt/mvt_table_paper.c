@@ -177,7 +177,9 @@ mvt_paper_stats (const mvt_t *t, mvt_stats_t *stats)
 			n++;
 		stats->chains += n > 0;
 		stats->chain_max = n > stats->chain_max ? n : stats->chain_max;
+		stats->chain_squares += (uint64_t) n * n;
 	}
+	stats->rows = t->chain_mask + 1;
 	stats->same_key = t->same_key;
 	stats->same_hash = t->same_hash;
 	stats->same_row = t->same_row;

@@ -228,6 +228,37 @@ test_nested_keys_are_different_keys (void **state)
 	mvt_set4 (t, 0, 9, 9);
 	mvt_stats (t, &stats);
 	assert_int_equal (stats.same_key, 1);
+	assert_true (stats.chain_squares >= stats.entries);
+	assert_true (stats.chains <= stats.rows);
+	mvt_remove (t);
+}
+
+/* Trap 7. In a full table some entries lie in their alternate bucket. A shorter match that is at
+ * home in its own must not be taken before the longer one was looked for there. */
+static void
+test_longer_match_in_alternate_bucket (void **state)
+{
+	(void) state;
+	enum
+	{
+		OUTER = 64,
+		INNER = 256
+	};
+	mvt_t *t = table (MVT_MODE_DEFAULT, OUTER * (INNER + 1), 0);
+	mvt_stats_t stats;
+
+	for (uint32_t i = 0; i < OUTER; i++)
+	{
+		assert_int_equal (mvt_set4 (t, i << 16, 16, i), MVT_OK);
+		for (uint32_t k = 0; k < INNER; k++)
+			assert_int_equal (mvt_set4 (t, i << 16 | k << 8, 24, 1000 + k), MVT_OK);
+	}
+	mvt_stats (t, &stats);
+	assert_true (stats.alternates > 50);
+	assert_true (stats.alternates < OUTER * INNER / 4);
+	for (uint32_t i = 0; i < OUTER; i++)
+		for (uint32_t k = 0; k < INNER; k++)
+			assert_int_equal (lookup (t, i << 16 | k << 8 | 7), 1000 + k);
 	mvt_remove (t);
 }
 
@@ -242,6 +273,7 @@ main (void)
 		cmocka_unit_test (test_cache_under_a_sweep),
 		cmocka_unit_test (test_worked_example),
 		cmocka_unit_test (test_nested_keys_are_different_keys),
+		cmocka_unit_test (test_longer_match_in_alternate_bucket),
 	};
 	return cmocka_run_group_tests (tests, NULL, NULL);
 }
