@@ -203,7 +203,8 @@ def range_from(m: Any) -> HomeRange:
     """Read a ``hashmvt_range``."""
     return HomeRange(
         prefix=m.prefix,
-        instance=None if m.instance == _NO_INSTANCE else m.instance,
+        # where a table says who, the plugin says anything here
+        instance=m.instance if m.table == _NONE else None,
         table=None if m.table == _NONE else m.table,
         closing=Closing(m.from_instance, m.to_instance, bool(m.flags & _BY_ENDPOINT))
         if m.flags & _CLOSING
