@@ -29,6 +29,7 @@ VENV_PIP  := $(VENV)/.stamp-venv
 INSTALLED := $(VENV)/.stamp-installed
 VPP_LOG   := $(BUILD)/log/vpp.log
 DEV       := $(VENV)/.stamp-dev
+PAPI      := $(VENV)/.stamp-papi
 
 # $(call step,what,log,command): one line while it runs; its output only when it fails; one at a
 # time, also of several makes
@@ -45,7 +46,7 @@ endef
 help: ## what can be made
 	@echo 'HashMVT: stateful NAT44 on match-value tables'
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'Variables: DATAPLANE=embedded, JOBS=$(JOBS), FUZZ_SECONDS=$(FUZZ_SECONDS), PYTHON=...'
+	@echo 'Variables: DATAPLANE=embedded|vpp, JOBS=$(JOBS), FUZZ_SECONDS=$(FUZZ_SECONDS), PYTHON=...'
 
 install-dep: ## install the packages that building and testing need (as root)
 	@scripts/install-dep test
@@ -110,14 +111,20 @@ c-build: $(DEP_TEST) # the C libraries and their unit tests alone, in build/rele
 
 dev: $(DEP_TEST) $(DEV) plugin # the environment of the test runner
 
-run: build ## real traffic through the NAT in network namespaces, proved from outside (1 minute)
+# what a VPP is spoken to with; an operator installs the package with its extra vpp
+$(PAPI): $(INSTALLED) py/pyproject.toml
+	$(call step,vpp-papi,papi,\
+	  $(BIN)/python -m pip install -q --no-build-isolation -e 'py[vpp]')
+	@touch $@
+
+run: build $(if $(filter vpp,$(DATAPLANE)),$(PAPI)) ## real traffic through the NAT in network namespaces, proved from outside (1 minute; DATAPLANE=embedded or vpp)
 	@$(BIN)/python -m demo --dataplane $(DATAPLANE)
 
 test: ## install what is missing and run every test that this machine can run
 	@scripts/run-tests
 
-robot: build dev ## the Robot Framework suites (DATAPLANE=embedded)
-	@scripts/run-tests --only robot --dataplane $(DATAPLANE)
+robot: build dev ## the Robot Framework suites (DATAPLANE=embedded or vpp)
+	@scripts/run-tests --only robot-$(DATAPLANE)
 
 fuzz: $(DEP_TEST) ## fuzz the packet path for FUZZ_SECONDS
 	@scripts/run-tests --only fuzz --fuzz-seconds $(FUZZ_SECONDS)
@@ -138,5 +145,5 @@ fmt: $(DEP_TEST) $(DEV) ## format C, Python and Robot sources
 clean: ## remove everything that was built, also the Python environment's package
 	@rm -rf $(BUILD) build-* py/build py/dist robot/output py/src/*.egg-info
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@rm -f $(INSTALLED) $(DEV) $(VENV_PIP)
+	@rm -f $(INSTALLED) $(DEV) $(PAPI) $(VENV_PIP)
 	@find py demo tests robot \( -name __pycache__ -o -name '_mvt*.so' -o -name '_mvt.c' \) -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demonstration on real traffic; runs inside the sandbox.
 
-agent, devices, captures, servers, clients -> traffic of the early clients -> the coordinator
+namespaces, servers, the NAT, captures, clients -> traffic of the early clients -> the coordinator
 adds an instance -> traffic of all clients -> everything ends by itself -> judgement
 """
 
@@ -36,7 +36,14 @@ class Nat(Protocol):
     """What is demonstrated: makes the devices, tells of itself, adds an instance."""
 
     async def start(self) -> None:
-        """Begin; the devices appear in the namespace ``nat``."""
+        """Begin; when it returns, packets go between clients and router by way of the NAT.
+
+        Its devices are ``hmvt-in`` in the namespace ``client`` and ``hmvt-out`` in ``router``.
+
+        Raises:
+            ChildError: a part of it has ended.
+            RuntimeError: something else did not work.
+        """
 
     async def look(self) -> list[view.InstanceView]:
         """The instances now."""
@@ -99,10 +106,6 @@ class Live:
         await asyncio.to_thread(topology.build, plan)
         server = await self._child("server", topology.SERVER, "demo.traffic.server")
         await self._nat.start()
-        if not await asyncio.to_thread(topology.wait_for_devices, START_S):
-            self._nat.check()
-            raise RuntimeError(f"the agent made no TUN devices within {START_S:g} s")
-        await asyncio.to_thread(topology.place_devices, plan)
         captures = [
             await self._child(side, namespace, "demo.capture", device, str(_pcap(side)))
             for side, namespace, device in (
@@ -110,7 +113,7 @@ class Live:
                 ("outside", topology.ROUTER, topology.OUTSIDE_DEVICE),
             )
         ]
-        client = await self._child("client", topology.CLIENT, "demo.traffic.client")
+        client = await self._child("client", topology.CLIENT, "demo.traffic.client", plan.dataplane)
 
         watcher = self._watcher = asyncio.create_task(self._watch(show))
         try:
@@ -207,6 +210,7 @@ class Live:
             pcap_read(_pcap("outside")),
             self._plan.inside,
             self._plan.pool,
+            self._plan.gateway,
         )
 
 

@@ -13,11 +13,12 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from types import FrameType
 
-from demo import live, nat, offline, sandbox
+from demo import live, nat, offline, sandbox, vpp
 from demo.child import ChildError
-from demo.plan import PLAN
+from demo.plan import PLAN, PLANS, Plan
 
 LIMIT_S = 55
 """It ends by itself within a minute, even when something hangs."""
@@ -28,18 +29,19 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="make run", description="HashMVT on real traffic, proved from outside."
     )
-    parser.add_argument("--dataplane", default="embedded", help="embedded")
+    parser.add_argument("--dataplane", default="embedded", choices=PLANS)
     parser.add_argument("--offline", action="store_true", help="on a capture, as without root")
     options = parser.parse_args(arguments)
-    if options.dataplane != "embedded":
-        print(
-            f"DATAPLANE={options.dataplane} is not available in this build; use DATAPLANE=embedded",
-            file=sys.stderr,
-        )
-        return 2
+    plan = PLANS[options.dataplane]
+    if plan is not PLAN:
+        reason = "it has no offline way" if options.offline else why_not_vpp()
+        if reason is not None:
+            print(f"DATAPLANE={plan.dataplane} cannot be shown here: {reason}", file=sys.stderr)
+            return 2
+        return sandbox.run(partial(_live, plan))
     reason = "as asked" if options.offline else sandbox.why_not()
     if reason is None:
-        return sandbox.run(_live)
+        return sandbox.run(partial(_live, plan))
     print(
         f"HashMVT on a capture ({reason}): real traffic needs root, network namespaces and TUN",
         flush=True,
@@ -47,16 +49,21 @@ def main(arguments: Sequence[str]) -> int:
     return _offline()
 
 
-def _live() -> int:
+def why_not_vpp() -> str | None:
+    """What is missing here to show VPP, in a sentence, or None."""
+    return sandbox.why_not(tun=False) or vpp.why_not()
+
+
+def _live(plan: Plan) -> int:
     print(
-        f"HashMVT on real traffic: {PLAN.clients} clients, {PLAN.instances} instances and one "
-        "more while traffic runs",
+        f"HashMVT ({plan.dataplane}) on real traffic: {plan.clients} clients, {plan.instances} "
+        "instances and one more while traffic runs",
         flush=True,
     )
     started = time.monotonic()
     ok = False
     try:
-        ok = asyncio.run(_limited())
+        ok = asyncio.run(_limited(plan))
     except sandbox.Interrupted:
         print("\ninterrupted; everything is removed", file=sys.stderr)
         raise
@@ -71,9 +78,10 @@ def _live() -> int:
     return 0 if ok else 1
 
 
-async def _limited() -> bool:
+async def _limited(plan: Plan) -> bool:
+    kind = nat.EmbeddedNat if plan is PLAN else vpp.VppNat
     async with asyncio.timeout(LIMIT_S):
-        return await live.Live(PLAN, nat.EmbeddedNat(PLAN, live.DIRECTORY)).run()
+        return await live.Live(plan, kind(plan, live.DIRECTORY)).run()
 
 
 def _offline() -> int:

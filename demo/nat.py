@@ -12,6 +12,7 @@ import re
 import secrets
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -38,9 +39,9 @@ nat44:
   inside: [{inside}]
   pool: [{pool}]
 dataplane:
-  kind: embedded
+  kind: {kind}
   instances: {{initial: {initial}, max: {most}}}
-  embedded: {{inside: {inside_device}, outside: {outside_device}}}
+  {kind}: {devices}
 agent: {{control: {directory}/agent.sock}}
 coordinator:
   listen: "127.0.0.1:7788"
@@ -51,8 +52,8 @@ dispatcher: {{kind: software}}
 """
 
 
-class EmbeddedNat:
-    """The embedded dataplane; see ``live.Nat``."""
+class AgentNat(ABC):
+    """A dataplane with its agent and coordinator; see ``live.Nat``."""
 
     def __init__(self, plan: Plan, directory: Path) -> None:
         self._plan = plan
@@ -62,7 +63,11 @@ class EmbeddedNat:
         self._plane: RemoteDataplane | None = None
         self._before: Snapshot | None = None
 
-    async def start(self) -> None:
+    @abstractmethod
+    def _devices(self) -> str:
+        """The dataplane's own section of the configuration, in one line."""
+
+    async def _start_agent(self) -> None:
         """Write the configuration, start the agent, wait until it answers.
 
         Raises:
@@ -75,10 +80,10 @@ class EmbeddedNat:
             CONFIG.format(
                 inside=self._plan.inside,
                 pool=self._plan.pool,
+                kind=self._plan.dataplane,
                 initial=self._plan.instances,
                 most=self._plan.instances + 1,
-                inside_device=topology.INSIDE_DEVICE,
-                outside_device=topology.OUTSIDE_DEVICE,
+                devices=self._devices(),
                 directory=self._directory,
                 cpu=CPU_THRESHOLD,
             )
@@ -171,6 +176,21 @@ class EmbeddedNat:
         children = [child for child in (self._coordinator, self._agent) if child is not None]
         codes = [(child, await child.end()) for child in children]
         return [str(child.error(f"ended with exit code {code}")) for child, code in codes if code]
+
+
+class EmbeddedNat(AgentNat):
+    """The embedded engine, which runs in the agent; its devices are the kernel's TUN."""
+
+    def _devices(self) -> str:
+        return f"{{inside: {topology.INSIDE_DEVICE}, outside: {topology.OUTSIDE_DEVICE}}}"
+
+    async def start(self) -> None:
+        """Start the agent, which makes both devices, and move these to where traffic is."""
+        await self._start_agent()
+        if not await asyncio.to_thread(topology.wait_for_devices, START_S):
+            self.check()
+            raise RuntimeError(f"the agent made no TUN devices within {START_S:g} s")
+        await asyncio.to_thread(topology.place_devices, self._plan)
 
 
 def _steps(log: Iterable[str]) -> tuple[str, ...]:

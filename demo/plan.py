@@ -15,8 +15,11 @@ from ipaddress import IPv4Address, IPv4Network
 class Plan:
     """One demonstration."""
 
+    dataplane: str = "embedded"
     inside: IPv4Network = IPv4Network("10.77.0.0/24")
     pool: IPv4Network = IPv4Network("198.51.100.0/28")
+    gateway: IPv4Address | None = None
+    """The NAT's own inside address, where it is a router as well: it takes one of the TTL then."""
     router: IPv4Address = IPv4Address("192.0.2.1")
     """Where hmvt-out ends; answers what the TTL does not let through."""
     servers: IPv4Network = IPv4Network("203.0.113.0/24")
@@ -59,6 +62,11 @@ class Plan:
     share_min: float = 0.2
     """Of the packets, for each of at least two instances."""
 
+    @property
+    def routers(self) -> list[IPv4Address]:
+        """Who answers on the way from a client to a server when the TTL ends, in this order."""
+        return [self.router] if self.gateway is None else [self.gateway, self.router]
+
     def client(self, index: int) -> IPv4Address:
         """The address of client ``index``, from 0."""
         return self.inside.network_address + 1 + index
@@ -69,3 +77,5 @@ class Plan:
 
 
 PLAN = Plan()
+PLANS = {plan.dataplane: plan for plan in (PLAN, Plan("vpp", gateway=IPv4Address("10.78.0.1")))}
+"""By dataplane."""

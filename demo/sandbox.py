@@ -3,8 +3,8 @@
 
 The demonstration runs as the first process of a PID namespace with mount and network namespaces
 of its own. When that process ends, in whatever way, the kernel ends everything in it, and with the
-last process go devices, named network namespaces and files (``/run`` is a private tmpfs). No name
-is visible from outside, so any number of runs may go on side by side.
+last process go devices, named network namespaces and files (``/run`` and ``/dev/shm`` are private).
+No name is visible from outside, so any number of runs may go on side by side.
 
 The outer process only waits and passes signals on; should it be killed, so is the inner one.
 """
@@ -76,10 +76,18 @@ def _own_mounts() -> None:
     _unshare(_OWN)
     _check(_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount / (a chroot?)")
     _mount("tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=755")
+    _mount("tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777")  # noqa: S108 - of its own
 
 
-def why_not() -> str | None:
-    """Why this process cannot have a sandbox with TUN devices, or None when it can."""
+def _make_tun() -> None:
+    """Make a TUN device that is gone at once."""
+    with open("/dev/net/tun", "r+b", buffering=0) as file:  # noqa: PTH123
+        request = struct.pack("16sH22x", b"probe", IFF_TUN | IFF_NO_PI)
+        fcntl.ioctl(file, TUNSETIFF, request)
+
+
+def why_not(*, tun: bool = True) -> str | None:
+    """Why this process cannot have a sandbox (with TUN devices), or None when it can."""
     if os.geteuid() != 0:
         return "not root"
     if shutil.which("ip") is None:
@@ -91,9 +99,8 @@ def why_not() -> str | None:
         try:
             _unshare(CLONE_NEWPID)
             _own_mounts()
-            with open("/dev/net/tun", "r+b", buffering=0) as tun:  # noqa: PTH123
-                request = struct.pack("16sH22x", b"probe", IFF_TUN | IFF_NO_PI)
-                fcntl.ioctl(tun, TUNSETIFF, request)
+            if tun:
+                _make_tun()
         except OSError as error:
             os.write(write, str(error).encode())
         finally:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The clients' end: one asyncio task group, one source address for each client.
 
-Says ``ready`` at once and ``progress {...}`` twice a second. Commands: ``start`` starts the early
-clients, ``late`` the others, ``finish`` ends the long-lived flows, after which it says
-``report {...}`` and ends.
+``python -m demo.traffic.client DATAPLANE`` says ``ready`` at once and ``progress {...}`` twice a
+second. Commands: ``start`` starts the early clients, ``late`` the others, ``finish`` ends the
+long-lived flows, after which it says ``report {...}`` and ends.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import hashlib
 import random
 import socket
 import struct
+import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 
 from demo.packets import checksum
-from demo.plan import PLAN, Plan
+from demo.plan import PLANS, Plan
 from demo.traffic import wire
 from demo.traffic.errors import PORT_UNREACHABLE, TTL_EXCEEDED, probe
 
@@ -334,18 +335,19 @@ class Clients:
         """Probes with growing TTL until the far end says that nobody listens."""
         plan = self._plan
         target = (str(plan.server_b), plan.port_closed)
-        for ttl in range(1, 5):
+        way = [(TTL_EXCEEDED, str(router)) for router in plan.routers]
+        for ttl, expected in enumerate([*way, (PORT_UNREACHABLE, target[0])], 1):
             error = await asyncio.to_thread(probe, address, target, ttl, plan.reply_s)
             if error is None:
                 self._report.errors.append(f"traceroute from {address}, TTL {ttl}: no answer")
                 return
-            if error.kind == TTL_EXCEEDED and error.offender == str(plan.router):
-                self._report.ttl_exceeded += 1
-            elif error.kind == PORT_UNREACHABLE and error.offender == target[0]:
-                self._report.port_unreachable += 1
-                return
-            else:
+            if (error.kind, error.offender) != expected:
                 self._report.errors.append(f"traceroute from {address}, TTL {ttl}: {error}")
+                return
+            if error.kind == TTL_EXCEEDED:
+                self._report.ttl_exceeded += 1
+            else:
+                self._report.port_unreachable += 1
 
     # ---- small things ----
 
@@ -389,4 +391,4 @@ async def drive(plan: Plan) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(drive(PLAN))
+    asyncio.run(drive(PLANS[sys.argv[1]]))

@@ -64,6 +64,29 @@ def test_a_reader_that_leaves_ends_it_silently() -> None:
     assert run_without_reader("-m", "demo", "--offline") == (READER_LEFT, b"")
 
 
+@pytest.mark.parametrize(
+    ("variable", "says"),
+    [("HASHMVT_VPP", "VPP is not installed"), ("HASHMVT_VPP_PLUGINS", "the VPP plugin is not")],
+)
+def test_what_vpp_lacks_is_said_in_one_sentence(
+    tmp_path: Path, variable: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "vpp"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("HASHMVT_VPP", str(program))
+    monkeypatch.setenv(variable, str(tmp_path / "nothing"))
+    done = subprocess.run(
+        [sys.executable, "-m", "demo", "--dataplane", "vpp"],
+        cwd=ROOT, capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert says in line or "needs root" in line or "not root" in line
+
+
 @pytest.mark.skipif(WHY_NOT is not None, reason=f"no sandbox here: {WHY_NOT}")
 def test_a_reader_that_leaves_ends_the_inside_silently() -> None:
     assert run_without_reader("-c", FLOOD) == (READER_LEFT, b"")
