@@ -147,10 +147,8 @@ nat44_load_snapshots (mvt_nat44_t *nat)
 	const mvt_home_t *home = atomic_load_explicit (&nat->shared->home, memory_order_acquire);
 	const mvt_home_t *rules = atomic_load_explicit (&nat->shared->rules, memory_order_acquire);
 
-	if (policy == nat->policy && home == nat->home)
-		return;
 	/* what host records remember of them is void; 0 is what a new record has */
-	if (++nat->epoch == 0)
+	if ((policy != nat->policy || home != nat->home) && ++nat->epoch == 0)
 		nat->epoch = 1;
 	if (policy != nat->policy)
 	{
