@@ -13,6 +13,7 @@ from hashmvt.cli.lazy import LazyGroup
 
 _MEASUREMENTS = {
     "nat": ("hashmvt.cli.bench.nat", "what a packet costs in the core"),
+    "vpp": ("hashmvt.cli.bench.vpp", "HashMVT and the NATs of VPP side by side"),
 }
 
 

@@ -156,7 +156,7 @@ def command(
     stamp counter. Touch is what the memory alone costs on this machine: two lines read per packet
     and nothing done. Bind it to one CPU with taskset for figures that can be compared.
     """
-    settings = stepped(engine_settings(load(config_path) if config_path else _default()))
+    settings = stepped(engine_settings(load(config_path) if config_path else default_config()))
     both = {"both": [True, False]}
     cases = [
         Case(n, way, random_order=is_random, proto=Proto[proto.upper()], instances=instances)
@@ -200,7 +200,7 @@ def command(
     return DONE
 
 
-def _default() -> Config:
+def default_config() -> Config:
     """Return the default configuration, with limits that no host of the bench meets.
 
     The bench brings its own addresses.

@@ -1,0 +1,518 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``hashmvt bench vpp``: HashMVT and VPP's own NATs side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import statistics
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hashmvt.bench.vpp.campaign import Campaign, Setting, Touch
+from hashmvt.bench.vpp.nats import HASHMVT, NATS, PLAIN
+from hashmvt.bench.vpp.process import Cores, buffer_page, find_installation
+from hashmvt.bench.vpp.traffic import MAX_FLOWS, Flows
+from hashmvt.bench.vpp.trial import Failure, Plan, Sample, Visit, Way
+from hashmvt.cli import DONE, FAILED, Failed, say
+from hashmvt.cli.bench.common import (
+    HELP,
+    NumbersType,
+    Spread,
+    heading,
+    json_option,
+    progress,
+    seed_option,
+    write_results,
+)
+from hashmvt.cli.bench.nat import default_config
+from hashmvt.cli.output import Column, Json, number, size, table
+from hashmvt.dataplane.embedded import engine_settings, stepped
+from hashmvt.dataplane.embedded.bench import Case, measure
+from hashmvt.model import Proto
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
+
+    from hashmvt.bench.vpp.campaign import Findings
+
+_FLOWS = "4096,65536,1048576"
+_PEERS = [name for name in NATS if name != PLAIN]
+_PORTS_PER_HOST = 16
+_LEGEND = """\
+x: hashmvt's figure over this NAT's, of the same round
+touch: two dependent reads of memory for each packet, prefetched, and nothing else"""
+_TOUCH_BATCHES = 2048
+_WAYS = {**{way.value: (way,) for way in Way}, "all": tuple(Way)}
+_VISITS = {
+    "sequential": (Visit.SEQUENTIAL,),
+    "random": (Visit.RANDOM,),
+    "both": (Visit.SEQUENTIAL, Visit.RANDOM),
+}
+_PROTOS = {"udp": (Proto.UDP,), "tcp": (Proto.TCP,), "both": (Proto.UDP, Proto.TCP)}
+
+
+class NatsType(click.ParamType["tuple[str, ...]"]):
+    """Names of NATs with commas between."""
+
+    name = "nats"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Read them; usage error for a name that is none."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(part.strip() for part in str(value).split(","))
+        for name in names:
+            if name not in NATS:
+                self.fail(f"{name!r} is none of {', '.join(NATS)}", param, ctx)
+        return names
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """HashMVT's figures over a peer's, each pair from one round."""
+
+    clocks: Spread | None
+    mpps: Spread
+    memory: Spread | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One NAT in one case."""
+
+    samples: tuple[Sample, ...]
+    ratio: Ratio | None = None
+    """Of HashMVT to this NAT; none when HashMVT did not run, or is it."""
+    case: Sample = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Take the case from the first sample."""
+        object.__setattr__(self, "case", self.samples[0])
+
+    @property
+    def clocks(self) -> Spread:
+        """Clocks of all nodes that the NAT adds, for a packet."""
+        return Spread.of([sample.clocks for sample in self.samples])
+
+    @property
+    def mpps(self) -> Spread:
+        """Million packets a second through the whole path."""
+        return Spread.of([sample.mpps for sample in self.samples])
+
+    @property
+    def memory(self) -> Spread | None:
+        """Bytes for each mapping, where they were measured."""
+        found = [s.bytes_per_mapping for s in self.samples if s.bytes_per_mapping is not None]
+        return Spread.of(found) if found else None
+
+    @property
+    def disturbed(self) -> float:
+        """The largest share of a measurement in which others had the worker's core."""
+        return max(sample.disturbed for sample in self.samples)
+
+    @property
+    def nodes(self) -> dict[str, float]:
+        """Clocks of each node, for a packet: the median."""
+        names = dict.fromkeys(name for sample in self.samples for name in sample.nodes)
+        return {
+            name: statistics.median(sample.nodes.get(name, 0.0) for sample in self.samples)
+            for name in names
+        }
+
+
+def rows_of(samples: Sequence[Sample]) -> list[Row]:
+    """Return a row for each case and NAT, in the order in which they were measured first."""
+    found: dict[tuple[Flows, Way, Visit, str], list[Sample]] = {}
+    for sample in samples:
+        key = (sample.flows, sample.way, sample.visit, sample.nat)
+        found.setdefault(key, []).append(sample)
+    rows = []
+    for (flows, way, visit, nat), group in found.items():
+        ours = found.get((flows, way, visit, HASHMVT), [])
+        rows.append(Row(tuple(group), None if nat == HASHMVT else _ratio(ours, group)))
+    rank = {key: index for index, key in enumerate(dict.fromkeys(key[:3] for key in found))}
+    return sorted(rows, key=lambda r: rank[r.case.flows, r.case.way, r.case.visit])
+
+
+def touch_of(touches: Sequence[Touch]) -> dict[tuple[Flows, Visit], Spread]:
+    """Return what memory alone cost in each case."""
+    found: dict[tuple[Flows, Visit], list[float]] = {}
+    for touch in touches:
+        found.setdefault((touch.flows, touch.visit), []).append(touch.clocks)
+    return {case: Spread.of(clocks) for case, clocks in found.items()}
+
+
+def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
+    """Return the ratio of samples that were taken in the same rounds."""
+    rounds = {sample.round: sample for sample in theirs}
+    pairs = [(sample, rounds[sample.round]) for sample in ours if sample.round in rounds]
+    if not pairs:
+        return None
+    clocks = [a.clocks / b.clocks for a, b in pairs if b.clocks]
+    memory = [
+        a.bytes_per_mapping / b.bytes_per_mapping
+        for a, b in pairs
+        if a.bytes_per_mapping and b.bytes_per_mapping
+    ]
+    return Ratio(
+        Spread.of(clocks) if clocks else None,
+        Spread.of([a.mpps / b.mpps for a, b in pairs]),
+        Spread.of(memory) if memory else None,
+    )
+
+
+@click.command("vpp", context_settings=HELP)
+@click.option(
+    "--nats",
+    type=NatsType(),
+    default=",".join(_PEERS),
+    show_default=True,
+    metavar="NAME,...",
+    help="NATs that are measured; plain routing always is.",
+)
+@click.option(
+    "--flows",
+    type=NumbersType("flows", MAX_FLOWS, "4096,65536"),
+    default=_FLOWS,
+    show_default=True,
+    metavar="N,N,...",
+    help="Flows that live.",
+)
+@click.option(
+    "--direction",
+    type=click.Choice(list(_WAYS)),
+    default="in2out",
+    show_default=True,
+    help="Way of the packets; mixed is both at once.",
+)
+@click.option(
+    "--order",
+    type=click.Choice(list(_VISITS)),
+    default="both",
+    show_default=True,
+    help="Order in which flows are visited.",
+)
+@click.option(
+    "--proto", type=click.Choice(list(_PROTOS)), default="udp", show_default=True, help="Protocol."
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 1000),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Rounds in which the NATs take turns; figures are medians over them.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 60),
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Time that each case is measured in each round.",
+)
+@click.option(
+    "--ports-per-host",
+    type=click.IntRange(1, 1000),
+    default=_PORTS_PER_HOST,
+    show_default=True,
+    metavar="N",
+    help="Flows of each inside host.",
+)
+@click.option(
+    "--main-core",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="CPU of VPP's main thread.",
+)
+@click.option(
+    "--worker-core",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="CPU of VPP's worker.",
+)
+@click.option(
+    "--heap-page",
+    type=click.Choice(["4k", "2m", "1g"]),
+    default="4k",
+    show_default=True,
+    help="Pages of VPP's main heap, where its own NATs keep their tables.",
+)
+@seed_option
+@click.option(
+    "--vpp", "program", metavar="PROGRAM", help="VPP; default: HASHMVT_VPP, or the path's."
+)
+@click.option(
+    "--plugins",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Directory of hashmvt_plugin.so; default: VPP's own, or below build*.",
+)
+@click.option(
+    "--out",
+    "keep",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep VPP's version, startup.conf, commands and raw counters there.",
+)
+@click.option(
+    "--plot",
+    "plots",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Draw clocks and Mpps over flows there.",
+)
+@json_option
+def command(
+    *,
+    nats: tuple[str, ...],
+    flows: tuple[int, ...],
+    direction: str,
+    order: str,
+    proto: str,
+    rounds: int,
+    seconds: float,
+    ports_per_host: int,
+    main_core: int,
+    worker_core: int,
+    heap_page: str,
+    seed: int,
+    program: str | None,
+    plugins: Path | None,
+    keep: Path | None,
+    plots: Path | None,
+    as_json: bool,
+) -> int:
+    """Measure HashMVT and VPP's own NATs on equal traffic, as root.
+
+    Each NAT in turn gets a VPP of its own with one worker, packets of 64 bytes from the packet
+    generator, and its best documented configuration; nothing of a running VPP is touched. Clocks
+    are those of all nodes that plain routing does not have. Order `new` makes the flows, `more`
+    makes further ones while these live: there clocks are for a new flow.
+    """
+    if main_core == worker_core:
+        raise click.UsageError("main thread and worker need a core each")
+    draw = None if plots is None else _plotter()
+    setting = Setting(
+        find_installation(program, plugins),
+        Cores(main_core, worker_core),
+        heap_page,
+        _toucher(worker_core, seed),
+        keep,
+    )
+    cases = [Flows(count, p, ports_per_host) for p, count in product(_PROTOS[proto], flows)]
+    plan = Plan(_WAYS[direction], _VISITS[order], seconds, seed)
+    trials = rounds * len(cases) * len({PLAIN, *nats})
+    with _terminable(), progress(trials) as step:
+        found = Campaign(setting, nats, plan).run(cases, rounds=rounds, step=step)
+    rows = rows_of(found.samples)
+    if as_json:
+        touched = touch_of(found.touches)
+        figures = [_json(row, rounds, touched) for row in rows]
+        write_results([*figures, *_failures_json(found)])
+    else:
+        click.echo(_text(rows, found, rounds, heap_page))
+    if draw is not None and plots is not None:
+        draw(rows, plots)
+    return _verdict(found)
+
+
+def _toucher(core: int, seed: int) -> Callable[[Flows, Visit], float]:
+    """Return what measures two reads of memory for each packet, on VPP's worker's core.
+
+    The engine's own benchmark does it: a random line and the line that it names, both prefetched,
+    among as many as an instance with so many mappings has.
+    """
+    settings = stepped(engine_settings(default_config()))
+
+    def touch(flows: Flows, visit: Visit) -> float:
+        case = Case(flows.count, random_order=visit is Visit.RANDOM, proto=flows.proto)
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {core})
+        try:
+            return measure(settings, case, batches=_TOUCH_BATCHES, seed=seed).touch_clocks
+        finally:
+            os.sched_setaffinity(0, before)
+
+    return touch
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the measurement as an interrupt does: VPP stops, files go."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _plotter() -> Callable[[Sequence[Row], Path], list[Path]]:
+    """Return what draws, before anything is measured in vain."""
+    try:
+        draw: Callable[[Sequence[Row], Path], list[Path]] = importlib.import_module(
+            "hashmvt.cli.bench.vpp_plot"
+        ).draw
+    except ModuleNotFoundError as error:
+        raise Failed(f"plots need {error.name}: pip install 'hashmvt[plot]'") from error
+    return draw
+
+
+def _verdict(found: Findings) -> int:
+    """Return the exit code, and say why it is not 0."""
+    if found.missing:
+        say(f"{' and '.join(found.missing)} did not run: without them nothing is compared")
+        return FAILED
+    ours = [failure for failure in found.failures if failure.nat == HASHMVT]
+    if ours:
+        say(_sentence(ours[0]))
+        return FAILED
+    return DONE
+
+
+# ---- text ----
+
+
+def _text(rows: Sequence[Row], found: Findings, rounds: int, heap_page: str) -> str:
+    """Return tables for people: one for each case."""
+    machine = heading(rounds).replace("run", "round")
+    pages = f"buffers on {buffer_page()} pages, VPP's heap on {heap_page} pages"
+    parts = [f"{machine}; {pages}", _LEGEND]
+    cases: dict[tuple[Flows, Way, Visit], list[Row]] = {}
+    for row in rows:
+        cases.setdefault((row.case.flows, row.case.way, row.case.visit), []).append(row)
+    touched = touch_of(found.touches)
+    for (flows, way, visit), group in cases.items():
+        what = f"{flows.proto.name} {way}, {number(flows.count)} flows, {_words(visit)}"
+        if (flows, visit) in touched:
+            what += f"; touch: {touched[flows, visit].median:.1f} clocks"
+        parts.append(f"\n{what}\n{_table(group, memory=visit is Visit.NEW)}")
+    disturbed = max((row.disturbed for row in rows), default=0.0)
+    parts.append(f"\nothers had the worker's core for at most {disturbed:.1%} of a measurement")
+    if found.absent:
+        parts.append(f"\nnot built in this VPP: {', '.join(found.absent)}")
+    parts += [f"\n{_sentence(failure)}" for failure in found.failures]
+    return "\n".join(parts)
+
+
+def _sentence(failure: Failure) -> str:
+    flows = f"{failure.flows.count:,} {failure.flows.proto.name} flows"
+    way = f", {failure.way}" if failure.way else ""
+    return f"{failure.nat} failed at {flows}{way}: {failure.reason}"
+
+
+def _words(visit: Visit) -> str:
+    match visit:
+        case Visit.SEQUENTIAL:
+            return "in order"
+        case Visit.RANDOM:
+            return "in random order"
+        case Visit.NEW:
+            return "new (clocks per new flow)"
+        case Visit.MORE:
+            return "further ones while these live (clocks per new flow)"
+
+
+def _table(rows: Sequence[Row], *, memory: bool) -> str:
+    columns = [
+        Column("nat", right=False),
+        Column("clocks"),
+        Column("min-max"),
+        Column("x"),
+        Column("Mpps"),
+        Column("min-max"),
+        Column("x"),
+    ]
+    if memory:
+        columns += [Column("per mapping"), Column("x")]
+    columns.append(Column("clocks of each node", right=False))
+    return table(columns, [_cells(row, memory=memory) for row in rows])
+
+
+def _cells(row: Row, *, memory: bool) -> list[str]:
+    ratio = row.ratio
+    cells = [
+        row.case.nat,
+        f"{row.clocks.median:.1f}",
+        f"{row.clocks.least:.1f}-{row.clocks.most:.1f}",
+        _times(ratio.clocks if ratio else None),
+        f"{row.mpps.median:.2f}",
+        f"{row.mpps.least:.2f}-{row.mpps.most:.2f}",
+        _times(ratio.mpps if ratio else None),
+    ]
+    if memory:
+        cells += [
+            size(row.memory.median) if row.memory else "-",
+            _times(ratio.memory if ratio else None),
+        ]
+    cells.append(", ".join(f"{name} {clocks:.1f}" for name, clocks in row.nodes.items()))
+    return cells
+
+
+def _times(ratio: Spread | None) -> str:
+    return f"{ratio.median:.2f}" if ratio else "-"
+
+
+# ---- JSON ----
+
+
+def _json(row: Row, rounds: int, touched: dict[tuple[Flows, Visit], Spread]) -> Json:
+    case = row.case
+    touch = touched.get((case.flows, case.visit))
+    result: dict[str, Json] = {
+        "nat": case.nat,
+        "direction": case.way.value,
+        "flows": case.flows.count,
+        "order": case.visit.value,
+        "proto": case.flows.proto.name.lower(),
+        "ports_per_host": case.flows.ports_per_host,
+        "rounds": rounds,
+        **row.clocks.json("clocks_per_packet"),
+        **row.mpps.json("mpps", 3),
+        "disturbed": round(row.disturbed, 4),
+        "nodes": {name: round(clocks, 2) for name, clocks in row.nodes.items()},
+    }
+    if touch:
+        result |= touch.json("touch_clocks")
+    if row.memory:
+        result |= row.memory.json("bytes_per_mapping", 1)
+    if row.ratio:
+        result["hashmvt_over_this"] = {
+            **(row.ratio.clocks.json("clocks_per_packet", 3) if row.ratio.clocks else {}),
+            **row.ratio.mpps.json("mpps", 3),
+            **(row.ratio.memory.json("bytes_per_mapping", 3) if row.ratio.memory else {}),
+        }
+    return result
+
+
+def _failures_json(found: Findings) -> list[Json]:
+    failed: list[Json] = [
+        {
+            "nat": failure.nat,
+            "flows": failure.flows.count,
+            "proto": failure.flows.proto.name.lower(),
+            **({"direction": failure.way.value} if failure.way else {}),
+            "failed": failure.reason,
+        }
+        for failure in found.failures
+    ]
+    return failed + [{"nat": name, "failed": "not built in this VPP"} for name in found.absent]
