@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the binding: the C libraries by CMake, then the cffi extension that holds them whole.
+"""Builds the bindings: the C libraries by CMake, then the cffi extensions that hold them whole.
 
 CMake's flags are the ones that the C tests run with, so Python gets the code that was tested. The
 extension links the static libraries; a wheel needs nothing but libpcap at run time.
@@ -33,7 +33,7 @@ class BuildBinding(build_ext):
         subprocess.run([cmake, "-S", SOURCE, "-B", NATIVE, *options], check=True)
         jobs = os.environ.get("HASHMVT_JOBS", str(os.cpu_count() or 1))
         subprocess.run(
-            [cmake, "--build", NATIVE, "--target", "mvt_engine", "--parallel", jobs], check=True
+            [cmake, "--build", NATIVE, "--target", "mvt_bench", "--parallel", jobs], check=True
         )
         self.force = True  # the libraries are no sources that setuptools would compare
         super().run()
@@ -47,7 +47,14 @@ for stale in (HERE / "build").glob("lib*"):
 _GENERATE = runpy.run_path(str(HERE / "src" / "hashmvt" / "_ffi" / "generate.py"))
 _GENERATE["write_if_changed"](SOURCE / "plugin" / "mvt", HERE / "src" / "hashmvt" / "names.py")
 
+_FFI = "src/hashmvt/_ffi"
+_DPDK = runpy.run_path(str(HERE / _FFI / "build_dpdk.py"))
+
 setup(
-    cffi_modules=["src/hashmvt/_ffi/build.py:ffibuilder"],
+    cffi_modules=[
+        f"{_FFI}/build.py:ffibuilder",
+        f"{_FFI}/build_bench.py:ffibuilder",
+        *([f"{_FFI}/build_dpdk.py:ffibuilder"] if _DPDK["FLAGS"] is not None else ()),
+    ],
     cmdclass={"build_ext": BuildBinding},
 )

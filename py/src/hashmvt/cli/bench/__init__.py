@@ -12,6 +12,9 @@ import click
 from hashmvt.cli.lazy import LazyGroup
 
 _MEASUREMENTS = {
+    "collisions": ("hashmvt.cli.bench.collisions", "how prefixes of real tables collide"),
+    "hash": ("hashmvt.cli.bench.hash", "CRC32C in hardware against tables"),
+    "match": ("hashmvt.cli.bench.match", "longest match in real tables, and exact flows"),
     "nat": ("hashmvt.cli.bench.nat", "what a packet costs in the core"),
     "vpp": ("hashmvt.cli.bench.vpp", "HashMVT and the NATs of VPP side by side"),
 }

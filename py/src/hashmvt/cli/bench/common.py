@@ -7,6 +7,7 @@ import contextlib
 import statistics
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -89,6 +90,20 @@ seed_option = click.option(
     default=1,
     show_default=True,
     help="Of every random choice.",
+)
+plot_option = click.option(
+    "--plot",
+    "plot_dir",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write plots (SVG) to this folder; needs matplotlib.",
+)
+table_argument = click.argument(
+    "tables",
+    metavar="TABLE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The experiments: what `hashmvt bench hash | match | collisions | scale | scaleout` measures. Each
+ * call is one run of one case, on the caller's thread unless it says otherwise; medians, cases and
+ * output are the caller's. Nothing here is part of a dataplane.
+ *
+ * Clocks are those of the time stamp counter; on CPUs without one that can be read they are
+ * nanoseconds.
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include "mvt_types.h"
+
+/* ---- time ---- */
+
+typedef struct
+{
+	double clocks; /* per key, lookup or packet */
+	double ns;
+} bench_cost_t;
+
+/* ---- hashes ---- */
+
+typedef enum
+{
+	BENCH_HASH_HARDWARE, /* CRC32C by the CPU's instruction */
+	BENCH_HASH_SLICING,  /* CRC32C by eight tables, 8 bytes a step */
+	BENCH_HASH_BYTEWISE, /* CRC32C by one table, a byte a step */
+	BENCH_HASH_KEYED,    /* what HashMVT hashes with: keyed multiply, then hardware CRC32C */
+	BENCH_HASH_N
+} bench_hash_t;
+
+/* Is CRC32C an instruction in this build? If not, HARDWARE and KEYED use slicing. */
+bool bench_hash_has_hardware (void);
+
+/* The value that the measured code gives for a key, for tests. 0 when a size cannot be measured.
+ * => key_bytes is 4, 8, ... 40 */
+uint32_t bench_hash_value (bench_hash_t how, const void *key, uint32_t key_bytes);
+
+/* Hash `keys` keys one after the other. chained: each key contains the hash before it, so the time
+ * is the latency; else keys are independent, and it is throughput. 0 or MVT_ERR_INVALID. */
+int bench_hash_run (bench_hash_t how, uint32_t key_bytes, uint32_t keys, int chained,
+		    bench_cost_t *cost);
+
+/* ---- tables of prefixes ---- */
+
+typedef struct
+{
+	uint32_t cache_lines; /* of the state cache; 0: none */
+	uint64_t seed;	      /* of the table's secret */
+} bench_table_config_t;
+
+/* What can be asked for the longest match of addresses. The value of prefix i is i. */
+typedef struct
+{
+	/* NULL: no memory, or too much for it */
+	void *(*build) (const mvt_prefix4_t *prefixes, uint32_t n, const bench_table_config_t *c);
+	/* found[i]: the longest prefix of addrs[i], MVT_NONE: none */
+	void (*lookup) (void *table, const uint32_t *addrs, uint32_t n, uint32_t *found);
+	void (*remove) (void *table);
+	uint64_t (*bytes) (const void *table); /* of memory */
+} bench_matcher_t;
+
+typedef enum
+{
+	BENCH_MATCH_PAPER,	   /* the paper's mode, one address at a time */
+	BENCH_MATCH_DEFAULT,	   /* the default mode, one address at a time */
+	BENCH_MATCH_PAPER_BATCH,   /* 256 at a time, in stages */
+	BENCH_MATCH_DEFAULT_BATCH, /* the same */
+	BENCH_MATCH_N
+} bench_match_t;
+
+const bench_matcher_t *bench_matcher (bench_match_t which);
+
+typedef enum
+{
+	BENCH_TRAFFIC_UNIFORM, /* every address is as likely as any other */
+	BENCH_TRAFFIC_PREFIX,  /* uniform within a prefix, each of which is as likely */
+	BENCH_TRAFFIC_ZIPF,    /* by rank, 1 / rank, over `distinct` addresses as in PREFIX */
+} bench_traffic_t;
+
+/* Fills addrs. 0 or MVT_ERR_NO_MEMORY. => n_prefixes > 0, distinct > 0 */
+int bench_addresses (bench_traffic_t traffic, const mvt_prefix4_t *prefixes, uint32_t n_prefixes,
+		     uint32_t distinct, uint64_t seed, uint32_t *addrs, uint32_t n);
+
+/* Looks all addresses up, 256 per call of the matcher. */
+void bench_match_run (const bench_matcher_t *matcher, void *table, const uint32_t *addrs,
+		      uint32_t n, uint32_t *found, bench_cost_t *cost);
+
+/* ---- tables of exact flows ---- */
+
+/* A flow's inside endpoint: address, port << 32, protocol << 48. The value of flow i is i. */
+typedef struct
+{
+	void *(*build) (const uint64_t *flows, uint32_t n, uint64_t seed);
+	void (*lookup) (void *table, const uint64_t *keys, uint32_t n, uint32_t *found);
+	void (*remove) (void *table);
+	uint64_t (*bytes) (const void *table);
+} bench_exact_t;
+
+/* The in2out index with its entries, in batches. A hit has touched the entry's line. */
+const bench_exact_t *bench_index (void);
+
+/* n different flows of 16 ports a host; keys are flows in random order. */
+void bench_flows (uint64_t *flows, uint32_t n);
+void bench_flow_keys (const uint64_t *flows, uint32_t n_flows, uint64_t seed, uint64_t *keys,
+		      uint32_t n);
+void bench_exact_run (const bench_exact_t *exact, void *table, const uint64_t *keys, uint32_t n,
+		      uint32_t *found, bench_cost_t *cost);
+
+/* ---- collisions ---- */
+
+typedef enum
+{
+	BENCH_KEYS_PADDED,  /* the paper's classes; CRC32C of the address, what is masked is zero */
+	BENCH_KEYS_EXACT,   /* the paper's classes; CRC32C of the bytes of the prefix alone */
+	BENCH_KEYS_PAPER,   /* HashMVT's paper mode: the length is part of the key, keyed hash */
+	BENCH_KEYS_DEFAULT, /* HashMVT's default mode: one key per prefix, buckets of 8 */
+	BENCH_KEYS_N
+} bench_keys_t;
+
+/* Of the inserts: same_key met an entry with the very same key; same_hash, of the others, met an
+ * equal 32-bit hash; same_row, of the others, met an occupied row. In the default mode a row is a
+ * bucket of 8, and same_row counts the entries that are not in their own bucket. */
+typedef struct
+{
+	uint32_t entries;
+	uint32_t rows;
+	uint32_t same_key, same_hash, same_row;
+	uint32_t chain_max; /* entries on one row; in the default mode 8 */
+	double chain_mean;  /* entries on the row of an entry, mean over entries */
+} bench_collisions_t;
+
+/* Inserts n different prefixes. 0, MVT_ERR_INVALID, MVT_ERR_NO_MEMORY, MVT_ERR_FULL.
+ * => rows is a power of two, 0: the first from n up, as the table has; the two modes of HashMVT
+ * choose theirs themselves */
+int bench_collisions (bench_keys_t keys, const mvt_prefix4_t *prefixes, uint32_t n, uint32_t rows,
+		      uint64_t seed, bench_collisions_t *out);
+
+/* Moves `count` prefixes to the front, chosen at random without repetition. => count <= n */
+void bench_sample (mvt_prefix4_t *prefixes, uint32_t n, uint32_t count, uint64_t seed);
+
+#endif /* BENCH_H */

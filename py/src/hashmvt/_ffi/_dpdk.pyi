@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+# Types of the binding of DPDK's tables, which is built only where DPDK is.
+from hashmvt._ffi._mvt import CData, _Ffi
+
+ffi: _Ffi
+
+class _Lib:
+    def bench_dpdk_start(self, huge_pages: bool) -> int: ...
+    def bench_dpdk_version(self) -> CData: ...
+    def bench_dpdk_lpm(self, bulk: bool) -> CData: ...
+    def bench_dpdk_hash(self) -> CData: ...
+
+lib: _Lib
