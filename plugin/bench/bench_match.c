@@ -234,7 +234,7 @@ index_build (const uint64_t *flows, uint32_t n, uint64_t seed)
 		x->lines[i] = (mvt_entry_t){ .in_addr = (uint32_t) flows[i],
 					     .in_port = (uint16_t) (flows[i] >> 32),
 					     .proto = (uint8_t) (flows[i] >> 48) };
-		if (mvt_index_insert (x->ix, x->lines, flow_hash (x->ix, flows[i]), i))
+		if (mvt_index_insert (x->ix, flow_hash (x->ix, flows[i]), i))
 			break;
 		mvt_index_maintain (x->ix, 4);
 	}
@@ -260,11 +260,11 @@ index_lookup (void *table, const uint64_t *keys, uint32_t n, uint32_t *found)
 		for (uint32_t i = 0; i < step; i++)
 		{
 			hash[i] = flow_hash (x->ix, keys[i]);
-			mvt_index_prefetch (x->ix, hash[i]);
+			mvt_buckets_prefetch (&x->ix->buckets, hash[i]);
 		}
 		for (uint32_t i = 0; i < step; i++)
 		{
-			uint32_t line = mvt_index_candidate (x->ix, hash[i]);
+			uint32_t line = mvt_buckets_candidate (&x->ix->buckets, hash[i]);
 			if (line != MVT_NONE)
 				__builtin_prefetch (&x->lines[line]);
 		}

@@ -50,10 +50,15 @@ control_move (mvt_engine_t *engine, uint32_t from, uint32_t to, uint32_t slot, u
 				   .out.blocks = blocks };
 		mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS, .out.blocks = blocks };
 
-		if (mail_job (engine, from, &give) != MVT_OK || give.n == 0)
+		if (mail_hangs (engine, to) || mail_job (engine, from, &give) != MVT_OK ||
+		    give.n == 0)
 			break;
 		take.n = give.n;
-		mail_job (engine, to, &take);
+		if (mail_job (engine, to, &take) == MVT_ERR_HUNG)
+		{
+			mail_job (engine, from, &take); /* back */
+			break;
+		}
 		moved += give.n;
 		if (give.n < ask)
 			break;
@@ -175,14 +180,20 @@ control_start_nat (mvt_engine_t *engine, uint32_t id)
 {
 	instance_t *instance = &engine->instance[id];
 	mvt_err_t err;
-	mvt_nat44_t *nat = engine_nat_new (engine, id, &err);
+	mvt_nat44_t *nat, *none;
 
+	if (atomic_load (&instance->taken_over) || mail_hangs (engine, id))
+		return MVT_ERR_HUNG;
+	nat = engine_nat_new (engine, id, &err);
 	if (!nat)
 		return err;
 	publish_drained_to (engine, nat);
-	mail_swap (engine, id, nat, false);
-	set_nat_any (engine, instance, nat, NULL);
-	return MVT_OK;
+	err = mail_swap (engine, id, nat, false, &none);
+	if (!err)
+		set_nat_any (engine, instance, nat, NULL);
+	else if (err != MVT_ERR_AGAIN)
+		mvt_nat44_remove (nat);
+	return err;
 }
 
 /* A nat that no thread works with any more: its mappings end, counted and logged. */
@@ -206,9 +217,14 @@ control_retire (mvt_engine_t *engine, uint32_t id)
 	mvt_nat44_t *old;
 	mvt_err_t err;
 
+	bool all;
+
 	/* whoever still had a reason to send it something has begun another loop */
-	mail_sync (engine);
-	old = mail_swap (engine, id, NULL, true);
+	err = mail_sync (engine, &all);
+	if (!err)
+		err = mail_swap (engine, id, NULL, true, &old);
+	if (err)
+		return err;
 	discard (engine, instance, old, NULL);
 	err = control_deal (engine, 0, engine->n_slots, (uint16_t) id);
 	return err ? err : statics_move (engine, id);
@@ -277,11 +293,68 @@ take_static_blocks (mvt_engine_t *engine, uint32_t id, mvt_nat44_t *nat)
 	}
 }
 
+static mvt_err_t
+replace_nat (mvt_engine_t *engine, uint32_t id)
+{
+	instance_t *instance = &engine->instance[id];
+	mvt_nat44_t *nat, *old;
+	mvt_err_t err;
+
+	if (mail_hangs (engine, id))
+		return MVT_ERR_HUNG;
+	nat = engine_nat_new (engine, id, &err);
+	if (!nat)
+		return err;
+	publish_drained_to (engine, nat);
+	take_static_blocks (engine, id, nat);
+	statics_to (engine, id, nat);
+	err = mail_swap (engine, id, nat, false, &old);
+	if (err == MVT_ERR_AGAIN)
+		return MVT_ERR_HUNG;
+	if (err)
+	{
+		mvt_nat44_remove (nat);
+		return err;
+	}
+	rest_after (engine, id, old);
+	discard (engine, instance, old, nat);
+	return MVT_OK;
+}
+
+/* What hangs cannot be asked for anything: it becomes a spare instance whose thread gives up its
+ * nat before its next packet, should it ever begin another loop. */
+static mvt_err_t
+take_over (mvt_engine_t *engine, uint32_t id)
+{
+	instance_t *instance = &engine->instance[id];
+	uint16_t active[MVT_HOME_INSTANCES];
+	uint32_t n = control_active (engine, active);
+
+	if (n == 0 || (n == 1 && active[0] == id))
+		return MVT_ERR_HUNG; /* nobody is left to take its place */
+	atomic_store_explicit (&instance->taken_over, 1, memory_order_release);
+	atomic_store (&instance->state, MVT_INSTANCE_SPARE);
+	control_publish_active (engine);
+	rest_all (engine, id);
+	return statics_move (engine, id);
+}
+
+void
+control_returned (mvt_engine_t *engine, uint32_t id)
+{
+	instance_t *instance = &engine->instance[id];
+	mvt_nat44_t *old = atomic_exchange (&instance->void_nat, NULL);
+
+	if (!old)
+		return;
+	discard (engine, instance, old, NULL);
+	atomic_store (&instance->taken_over, 0);
+}
+
 int
 mvt_engine_reset_instance (mvt_engine_t *engine, uint32_t id)
 {
 	instance_t *instance = &engine->instance[id];
-	mvt_nat44_t *nat, *old;
 	mvt_err_t err = MVT_OK;
 
 	if (id >= engine->n)
@@ -289,21 +362,26 @@ mvt_engine_reset_instance (mvt_engine_t *engine, uint32_t id)
 	pthread_mutex_lock (&engine->control);
 	if (engine_has_nat (engine, id))
 	{
-		nat = engine_nat_new (engine, id, &err);
-		if (nat)
-		{
-			publish_drained_to (engine, nat);
-			take_static_blocks (engine, id, nat);
-			statics_to (engine, id, nat);
-			old = mail_swap (engine, id, nat, false);
-			rest_after (engine, id, old);
-			discard (engine, instance, old, nat);
-		}
+		err = replace_nat (engine, id);
+		if (err == MVT_ERR_HUNG)
+			err = take_over (engine, id);
 	}
 	if (!err)
 		atomic_store (&instance->epoch, atomic_load (&instance->epoch) + 1);
 	pthread_mutex_unlock (&engine->control);
 	return err;
+}
+
+uint64_t
+mvt_engine_hung (mvt_engine_t *engine, int *dispatcher)
+{
+	uint64_t hung = 0;
+
+	for (uint32_t i = 0; i < engine->n; i++)
+		if (mail_hangs (engine, i) || engine->instance[i].stuck)
+			hung |= 1ull << i;
+	*dispatcher = mail_hangs (engine, engine->n) || engine->dispatch_stuck;
+	return hung;
 }
 
 /* ---- jobs of callers ---- */
@@ -342,13 +420,15 @@ mvt_engine_job (mvt_engine_t *engine, uint32_t instance, mvt_job_t *job)
 	{
 		result = mail_job (engine, instance, job);
 		pthread_rwlock_unlock (&engine->life);
-		return result;
 	}
-	pthread_rwlock_unlock (&engine->life);
-	pthread_mutex_lock (&engine->control);
-	result = mail_job (engine, instance, job);
-	pthread_mutex_unlock (&engine->control);
-	return result;
+	else
+	{
+		pthread_rwlock_unlock (&engine->life);
+		pthread_mutex_lock (&engine->control);
+		result = mail_job (engine, instance, job);
+		pthread_mutex_unlock (&engine->control);
+	}
+	return result == MVT_ERR_AGAIN ? MVT_ERR_HUNG : result;
 }
 
 /* ---- what is published ---- */

@@ -155,15 +155,6 @@ read_injected (mvt_engine_t *engine, stage_t *s)
 
 /* ---- the thread ---- */
 
-static void
-answer_mail (mvt_engine_t *engine)
-{
-	mail_t *mail;
-	/* only to be told that a loop has begun */
-	while (ring_dequeue (engine->dispatch_mail.ring, (void **) &mail, 1))
-		park_set_done (&mail->done);
-}
-
 void
 dispatch_wake (mvt_engine_t *engine)
 {
@@ -210,7 +201,8 @@ dispatch_main (void *arg)
 		bool stop = atomic_load_explicit (&engine->stop_reading, memory_order_acquire);
 		uint32_t n;
 
-		answer_mail (engine);
+		count_add (&engine->dispatch_loops, 1);
+		mail_seen (&engine->dispatch_mail);
 		recycle (engine);
 		n = read_injected (engine, s);
 		if (!stop)

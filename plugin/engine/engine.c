@@ -454,7 +454,8 @@ mvt_engine_free (mvt_engine_t *engine)
 {
 	if (!engine)
 		return;
-	mvt_engine_stop (engine);
+	if (mvt_engine_stop (engine) != MVT_OK)
+		return; /* a thread may still be working with all of it */
 	if (engine->instance)
 		for (uint32_t i = 0; i < engine->n; i++)
 		{

@@ -63,8 +63,9 @@ mvt_engine_t *mvt_engine_new (const mvt_engine_config_t *config, int *code, char
  * are empty or 1 s has passed. A stopped engine takes control calls. start: UNSUPPORTED when
  * stepped, NO_MEMORY when the system gives no thread. */
 int mvt_engine_start (mvt_engine_t *engine);
-void mvt_engine_stop (mvt_engine_t *engine);
-/* Stops first. NULL is allowed. */
+/* HUNG: a thread did not end and is left to itself; the engine can only be freed then. */
+int mvt_engine_stop (mvt_engine_t *engine);
+/* Stops first. NULL is allowed. Where a thread hangs, its memory is left until the process ends. */
 void mvt_engine_free (mvt_engine_t *engine);
 
 /* ---- time ---- */
@@ -134,6 +135,9 @@ typedef struct
 	uint64_t free_blocks_by_slot_hint; /* the gauge starved_slot: slot + 1, 0 none */
 } mvt_instance_snapshot_t;
 
+/* Instances that hang, as a bit set, and whether the dispatcher does: a control call waited for
+ * them in vain, and they have begun no loop since. Any thread. */
+uint64_t mvt_engine_hung (mvt_engine_t *engine, int *dispatcher);
 /* All instances, including spare ones. Returns how many were written. Any thread. */
 uint32_t mvt_engine_snapshot (mvt_engine_t *engine, mvt_instance_snapshot_t *out, uint32_t max);
 
@@ -151,7 +155,11 @@ typedef struct
 
 void mvt_engine_io_snapshot (mvt_engine_t *engine, mvt_io_snapshot_t *out);
 
-/* ---- control; each is idempotent ---- */
+/* ---- control; each is idempotent ----
+ *
+ * A thread that begins no loop for 3 seconds although it is called hangs. A call that needs it ends
+ * with HUNG then, and so do later ones, at once, until it comes back or was taken over
+ * (mvt_engine_reset_instance). mvt_engine_hung names it. */
 
 /* Make an instance active. A spare one gets memory (NO_MEMORY) but no block and no range: that is
  * shard's and set_home's. INVALID: no such instance. */
@@ -170,7 +178,10 @@ int mvt_engine_shard (mvt_engine_t *engine, uint32_t from, uint32_t to, uint32_t
 /* Publish; returns when every thread has begun a loop with it. n_instances, secret and bucket_key
  * of desc are filled in by the engine; so are pins for static mappings. STALE when version is older
  * than the one in force; the same version again is a no-op; INVALID as in mvt_home_new, and when
- * a spare instance is named. Home map and rules have versions of their own. */
+ * a spare instance is named. Home map and rules have versions of their own.
+ * HUNG: an instance could not confirm. It was found before anything was published, or, if it began
+ * to hang in that very moment, the others have the map already: the same version again confirms
+ * it. Rules are hints, and only a dispatcher that hangs is in their way. */
 int mvt_engine_set_home (mvt_engine_t *engine, const mvt_home_desc_t *desc);
 int mvt_engine_set_rules (mvt_engine_t *engine, const mvt_home_desc_t *desc);
 /* Generation as version above. Slots that are new get their blocks, dealt evenly to the active
@@ -198,7 +209,10 @@ int mvt_engine_job (mvt_engine_t *engine, uint32_t instance, mvt_job_t *job);
 uint32_t mvt_engine_events (mvt_engine_t *engine, mvt_event_t *out, uint32_t max);
 /* Raise an instance's ownership epoch: it drops its mappings before its next packet (takeover).
  * They end as deleted, with their events; blocks and static mappings stay. Needs the memory of a
- * second instance for a moment (NO_MEMORY: nothing was changed). */
+ * second instance for a moment (NO_MEMORY: nothing was changed).
+ * One that hangs becomes SPARE instead: its static mappings go on at the active instances, its
+ * blocks come to them after the hold-down, and its mappings end when its thread comes back. Until
+ * then it cannot be activated (HUNG). HUNG also when nobody else is active. */
 int mvt_engine_reset_instance (mvt_engine_t *engine, uint32_t instance);
 
 /* ---- captures ---- */

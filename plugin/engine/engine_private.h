@@ -8,7 +8,7 @@
  *   dispatch.c  the dispatcher's thread: devices, buffers, which instance
  *   port.c      packets injected and collected in memory
  *   stepped.c   the same on the caller's thread, in a fixed order
- *   mail.c      how control reaches an instance
+ *   mail.c      how control reaches an instance, and how long it waits for one
  *   publish.c   home maps, rules, policies: build, publish, wait, free
  *   control.c   activate, drain, move blocks, jobs of callers
  *   statics.c   static mappings with ports
@@ -47,7 +47,8 @@
 #define ENGINE_GIVE	    4096u /* blocks per job */
 #define ENGINE_BUSY_LINES   8u
 #define ENGINE_IDLE_LINES   256u
-#define ENGINE_FORGET_TICKS 5u /* between two looks at whether a removed address is empty */
+#define ENGINE_FORGET_TICKS 5u	     /* between two looks at whether a removed address is empty */
+#define ENGINE_HANG_US	    3000000u /* a thread that begins no loop for so long hangs */
 
 /* ---- packets in flight ---- */
 
@@ -72,18 +73,13 @@ typedef enum
 	MAIL_RETIRE, /* the same once no packet waits; nat is NULL */
 } mail_op_t;
 
-typedef struct
-{
-	mail_op_t op;
-	mvt_job_t *job;
-	mvt_nat44_t *nat;
-	_Atomic uint32_t done;
-} mail_t;
+typedef struct mail mail_t;
 
 typedef struct
 {
 	ring_t *ring;
-	pthread_mutex_t post; /* many may post, one at a time */
+	pthread_mutex_t post;	  /* many may post, one at a time */
+	_Atomic uint64_t hung_at; /* loops + 1 of its reader when somebody left; 0: never */
 } mailbox_t;
 
 /* ---- an instance ---- */
@@ -113,6 +109,7 @@ typedef struct
 	uint64_t touched; /* peers with packets put and not published */
 	uint64_t last_cycles;
 	instance_count_t count;
+	_Atomic (mvt_nat44_t *) void_nat; /* what it had when it was taken over */
 
 	/* dispatcher writes */
 	_Alignas (MVT_CACHE_LINE) _Atomic uint64_t ring_dropped;
@@ -120,7 +117,8 @@ typedef struct
 	/* control writes */
 	_Alignas (MVT_CACHE_LINE) _Atomic uint32_t state; /* mvt_instance_state_t */
 	_Atomic uint64_t epoch;
-	mvt_nat44_t *nat_any; /* under stat: what readers of counters and events use */
+	_Atomic uint32_t taken_over; /* it hung; until control has its nat back it serves nothing */
+	mvt_nat44_t *nat_any;	     /* under stat: what readers of counters and events use */
 	arena_t arena;
 	uint64_t base_counters[64]; /* of nats that are gone; under stat */
 	uint64_t base_passed[MVT_PASS_N], base_dropped[MVT_DROP_N];
@@ -131,6 +129,7 @@ typedef struct
 	uint64_t fed;	    /* house round in which it was given blocks last; 0: never */
 	uint64_t used_then; /* blocks in use after the last house round */
 	pthread_t thread;
+	bool stuck; /* it hung when the threads were stopped */
 } instance_t;
 
 /* ---- static mappings: what must outlive an instance's nat ---- */
@@ -155,11 +154,20 @@ typedef struct
 
 typedef struct
 {
-	mvt_home_desc_t desc; /* arrays are this copy's own */
-	_Atomic uint64_t version;
+	mvt_home_desc_t desc;	  /* arrays are this copy's own */
+	_Atomic uint64_t version; /* every thread has confirmed */
+	uint64_t published;
 	uint64_t named; /* instances that it sends anything to */
 	bool set;
 } home_copy_t;
+
+/* ---- a snapshot that was replaced while a thread hung, which may still read it ---- */
+
+typedef struct
+{
+	void *snapshot;
+	void (*remove) (void *snapshot);
+} kept_t;
 
 /* ---- pool addresses ---- */
 
@@ -237,6 +245,8 @@ struct mvt_engine
 	_Atomic uint32_t stop_reading, quit, house_quit;
 	pthread_t dispatcher, housekeeper;
 	mailbox_t dispatch_mail;
+	_Atomic uint64_t dispatch_loops;
+	bool dispatch_stuck;
 	park_t dispatch_park;
 	int dispatch_event, dispatch_epoll;
 	void *stage;		 /* dispatch.c's */
@@ -265,6 +275,8 @@ struct mvt_engine
 	uint64_t house_rounds;
 	rest_t *rest;
 	uint32_t n_rest, size_rest;
+	kept_t *kept;
+	uint32_t n_kept, size_kept;
 
 	/* events of nats that are gone; under stat */
 	mvt_event_t *late_events;
@@ -327,8 +339,17 @@ void instance_process (instance_t *instance, mvt_pkt_t *pkts, uint32_t n, uint32
 uint32_t instance_released (instance_t *instance, uint32_t now);
 /* A packet that no core was asked about, or that has no way on. */
 void instance_drop (instance_t *instance, mvt_pkt_t *pkt, mvt_drop_t reason);
-/* The old nat lets its fragments go before it is replaced. Owner thread, or control's. */
-void instance_swap (instance_t *instance, mail_t *mail);
+
+/* ---- the host of the instances' threads: instance.c here, host.c in VPP ---- */
+
+/* May the caller do the work of thread i itself: no thread runs, or it is this one? */
+bool host_at_hand (mvt_engine_t *engine, uint32_t i);
+/* Make thread i look at its mail. Returns after how many microseconds that may be due again. */
+uint32_t host_wake (mvt_engine_t *engine, uint32_t i);
+/* Threads that read snapshots: the instances, and perhaps a dispatcher as number engine->n. */
+uint32_t host_threads (const mvt_engine_t *engine);
+/* Is there a packet for the instance that it has not taken yet? */
+bool host_packets_wait (instance_t *instance);
 
 /* ---- dispatch.c ---- */
 
@@ -349,12 +370,22 @@ void stepped_background (mvt_engine_t *engine, bool whole_round);
 
 /* What an instance without a nat answers: lists are empty, changes are refused with NOT_OWNER. */
 mvt_err_t mail_spare_answer (mvt_job_t *job);
-/* Run a job at its owner and wait. */
+/* Run a job at its owner and wait. HUNG: the owner hangs, the job did not and will not run. AGAIN:
+ * the owner hangs in the job; it may end later. In both cases the job's memory is free again. */
 mvt_err_t mail_job (mvt_engine_t *engine, uint32_t id, mvt_job_t *job);
-/* Replace the nat. retire: only once no packet waits for it. Returns the old one. */
-mvt_nat44_t *mail_swap (mvt_engine_t *engine, uint32_t id, mvt_nat44_t *nat, bool retire);
-/* Wait until every thread has begun a loop since: it sees all that was published. */
-void mail_sync (mvt_engine_t *engine);
+/* Replace the nat; *old is the one before. retire: only once no packet waits for it. HUNG: nothing
+ * happened. AGAIN: the owner hangs in it, and will undo it; `nat` stays its own. */
+mvt_err_t mail_swap (mvt_engine_t *engine, uint32_t id, mvt_nat44_t *nat, bool retire,
+		     mvt_nat44_t **old);
+/* Wait until every thread has begun a loop since: it sees all that was published. HUNG: one that
+ * was not taken over has not. *all: those that were taken over have, too. */
+mvt_err_t mail_sync (mvt_engine_t *engine, bool *all);
+/* Was the last one who waited for this thread left waiting, and has it begun no loop since? */
+bool mail_hangs (mvt_engine_t *engine, uint32_t id);
+/* The owner, at the top of each loop: one slice of one mail. True when there was one. */
+bool mail_turn (instance_t *instance, uint32_t now);
+/* A dispatcher at the top of each loop, which is all that its mails ask for. */
+void mail_seen (mailbox_t *box);
 
 /* ---- publish.c ---- => control is held */
 
@@ -378,6 +409,8 @@ uint32_t control_move (mvt_engine_t *engine, uint32_t from, uint32_t to, uint32_
 mvt_err_t control_deal (mvt_engine_t *engine, uint32_t first_slot, uint32_t n_slots, uint16_t from);
 uint32_t control_active (const mvt_engine_t *engine, uint16_t *active);
 void control_publish_active (mvt_engine_t *engine);
+/* The thread of an instance that was taken over has come back: it is an ordinary spare one. */
+void control_returned (mvt_engine_t *engine, uint32_t id);
 /* A new nat for a spare instance. */
 mvt_err_t control_start_nat (mvt_engine_t *engine, uint32_t id);
 /* The instance's nat goes: counters and events are kept, static mappings go to new owners. */
@@ -405,6 +438,9 @@ void house_round (mvt_engine_t *engine);
 /* After a takeover: `id`'s blocks go to its new nat, those that `old` (which no thread works with
  * any more) had in use only when the hold-down is over. */
 void rest_after (mvt_engine_t *engine, uint32_t id, mvt_nat44_t *old);
+/* After the takeover of an instance that hangs: nobody owns its blocks now; they go to the active
+ * instances when the hold-down is over, those with static mappings at once. */
+void rest_all (mvt_engine_t *engine, uint32_t id);
 void rest_round (mvt_engine_t *engine);
 void rest_free (mvt_engine_t *engine);
 void *house_main (void *engine);

@@ -216,6 +216,7 @@ house_round (mvt_engine_t *engine)
 		refill (engine, &v);
 	for (uint32_t i = 0; i < engine->n; i++)
 	{
+		control_returned (engine, i);
 		if (atomic_load (&engine->instance[i].state) != MVT_INSTANCE_DRAINING)
 			continue;
 		drain (engine, &v, i);

@@ -11,7 +11,8 @@
 #define SLEEP_SPARE_US 1000000u
 #define PEER_QUOTA     32u  /* per peer and turn, while others wait */
 #define PEERS_QUOTA    128u /* of all peers together */
-#define IDLE_SLICES    16u  /* of ENGINE_IDLE_LINES, per wake-up */
+#define WAKE_AGAIN_US  100000u
+#define IDLE_SLICES    16u /* of ENGINE_IDLE_LINES, per wake-up */
 
 /* ---- after the verdict ---- */
 
@@ -127,28 +128,6 @@ instance_released (instance_t *instance, uint32_t now)
 	return all;
 }
 
-void
-instance_swap (instance_t *instance, mail_t *mail)
-{
-	mvt_nat44_t *old = instance->nat;
-	uint32_t now = engine_tick (instance->engine);
-
-	if (old)
-	{
-		/* fragments must not stay behind in it: their time is over */
-		while (mvt_nat44_background (old,
-					     now + instance->engine->config.fragment_timeout + 1,
-					     ENGINE_IDLE_LINES) > 0 &&
-		       instance_released (instance, now) > 0)
-			;
-		instance_released (instance, now);
-	}
-	instance->nat = mail->nat;
-	instance->swept_tick = now;
-	instance->swept_rounds = 0;
-	mail->nat = old;
-}
-
 /* ---- a turn ---- */
 
 static uint32_t
@@ -178,8 +157,8 @@ gather (instance_t *instance, mvt_pkt_t *pkts)
 	return n;
 }
 
-static bool
-packets_wait (instance_t *instance)
+bool
+host_packets_wait (instance_t *instance)
 {
 	mvt_engine_t *engine = instance->engine;
 
@@ -190,6 +169,30 @@ packets_wait (instance_t *instance)
 		    ring_ready (engine->handoff[peer * engine->n + instance->id]))
 			return true;
 	return false;
+}
+
+bool
+host_at_hand (mvt_engine_t *engine, uint32_t i)
+{
+	/* nobody may touch what a thread that did not end may still be working with */
+	bool stuck = i < engine->n ? engine->instance[i].stuck : engine->dispatch_stuck;
+	return !engine->running && !stuck;
+}
+
+uint32_t
+host_wake (mvt_engine_t *engine, uint32_t i)
+{
+	if (i < engine->n)
+		park_wake (&engine->instance[i].park);
+	else
+		dispatch_wake (engine);
+	return WAKE_AGAIN_US;
+}
+
+uint32_t
+host_threads (const mvt_engine_t *engine)
+{
+	return engine->n + 1;
 }
 
 /* Tell the others what this turn put into their rings. */
@@ -208,52 +211,6 @@ publish (instance_t *instance)
 	if (ring_publish (engine->collect[instance->id]))
 		park_wake (&engine->collect_park);
 	ring_publish (engine->give_back[instance->id]);
-}
-
-/* One slice of one job. True when there was one. */
-static bool
-jobs (instance_t *instance, uint32_t now)
-{
-	mail_t *mail;
-	bool done;
-
-	instance->n_pending += ring_dequeue (instance->mail.ring,
-					     (void **) &instance->pending[instance->n_pending],
-					     ENGINE_MAIL - instance->n_pending);
-	if (instance->n_pending == 0)
-		return false;
-	if (instance->next_pending >= instance->n_pending)
-		instance->next_pending = 0;
-	mail = instance->pending[instance->next_pending];
-	switch (mail->op)
-	{
-	case MAIL_JOB:
-		done = true;
-		if (instance->nat)
-			done = mvt_nat44_job (instance->nat, mail->job, now) != MVT_ERR_AGAIN;
-		else /* it retired while the job travelled */
-			mail_spare_answer (mail->job);
-		break;
-	case MAIL_RETIRE:
-		done = !packets_wait (instance);
-		if (done)
-			instance_swap (instance, mail);
-		break;
-	default:
-		instance_swap (instance, mail);
-		done = true;
-	}
-	if (!done)
-	{
-		instance->next_pending++;
-		return true;
-	}
-	instance->n_pending--;
-	memmove (&instance->pending[instance->next_pending],
-		 &instance->pending[instance->next_pending + 1],
-		 (instance->n_pending - instance->next_pending) * sizeof (mail_t *));
-	park_set_done (&mail->done);
-	return true;
 }
 
 /* Idle work: each second the sweep goes round once, a bounded part of it per wake-up. True when
@@ -284,7 +241,7 @@ idle_background (instance_t *instance, uint32_t now)
 static bool
 has_work (instance_t *instance)
 {
-	return packets_wait (instance) || ring_ready (instance->mail.ring) ||
+	return host_packets_wait (instance) || ring_ready (instance->mail.ring) ||
 	       atomic_load_explicit (&instance->engine->quit, memory_order_relaxed);
 }
 
@@ -293,7 +250,7 @@ idle (instance_t *instance, bool more_to_sweep, uint32_t *sleep_us)
 {
 	for (uint32_t i = 0; i < instance->engine->spin; i++)
 	{
-		if (packets_wait (instance))
+		if (host_packets_wait (instance))
 			return;
 		cpu_relax ();
 	}
@@ -328,7 +285,7 @@ instance_main (void *arg)
 		uint64_t after;
 
 		count_add (&instance->count.loops, 1);
-		worked = jobs (instance, engine_tick (engine));
+		worked = mail_turn (instance, engine_tick (engine));
 		/* after the jobs: whoever was told that a loop has begun may have moved the clock
 		 */
 		now = engine_tick (engine);

@@ -7,12 +7,14 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STOP_WAIT_US 1000000u
 #define SPIN_MANY    2000u /* looks at the rings before sleeping, with CPUs to spare */
 #define SPIN_FEW     20u
 #define STACK_SIZE   (512u << 10)
+#define JOIN_WAIT_US 50000u
 
 /* ---- threads ---- */
 
@@ -50,14 +52,62 @@ quiet (mvt_engine_t *engine)
 	return true;
 }
 
-static void
+/* Wait for a thread that was told to end. False when it hangs: it is left to itself. */
+static bool
+join (pthread_t thread, const _Atomic uint64_t *loops)
+{
+	uint64_t before = count_get (loops);
+	uint32_t waited_us = 0;
+	struct timespec until;
+
+	clock_gettime (CLOCK_REALTIME, &until);
+	while (pthread_timedjoin_np (thread, NULL, &until) != 0)
+	{
+		if (count_get (loops) != before)
+		{
+			before = count_get (loops);
+			waited_us = 0;
+		}
+		if (waited_us >= ENGINE_HANG_US)
+			return false;
+		waited_us += JOIN_WAIT_US;
+		clock_gettime (CLOCK_REALTIME, &until);
+		until.tv_nsec += JOIN_WAIT_US * 1000;
+		if (until.tv_nsec >= 1000000000)
+		{
+			until.tv_sec++;
+			until.tv_nsec -= 1000000000;
+		}
+	}
+	return true;
+}
+
+/* False when one hangs. */
+static bool
 join_instances (mvt_engine_t *engine, uint32_t n)
 {
+	bool good = true;
+
 	atomic_store (&engine->quit, 1);
 	for (uint32_t i = 0; i < n; i++)
 		park_wake (&engine->instance[i].park);
 	for (uint32_t i = 0; i < n; i++)
-		pthread_join (engine->instance[i].thread, NULL);
+	{
+		instance_t *instance = &engine->instance[i];
+		instance->stuck = !join (instance->thread, &instance->count.loops);
+		good &= !instance->stuck;
+	}
+	return good;
+}
+
+static bool
+is_stuck (const mvt_engine_t *engine)
+{
+	bool stuck = engine->dispatch_stuck;
+
+	for (uint32_t i = 0; engine->instance && i < engine->n; i++)
+		stuck |= engine->instance[i].stuck;
+	return stuck;
 }
 
 int
@@ -75,6 +125,11 @@ mvt_engine_start (mvt_engine_t *engine)
 	{
 		pthread_mutex_unlock (&engine->control);
 		return 0;
+	}
+	if (is_stuck (engine))
+	{
+		pthread_mutex_unlock (&engine->control);
+		return MVT_ERR_HUNG;
 	}
 	pthread_rwlock_wrlock (&engine->life);
 	atomic_store (&engine->quit, 0);
@@ -108,11 +163,13 @@ mvt_engine_start (mvt_engine_t *engine)
 	return good ? 0 : MVT_ERR_NO_MEMORY;
 }
 
-void
+int
 mvt_engine_stop (mvt_engine_t *engine)
 {
+	bool good;
+
 	if (!engine->running)
-		return;
+		return is_stuck (engine) ? MVT_ERR_HUNG : MVT_OK;
 	/* the housekeeper goes first: it takes `control` and may wait for the other threads */
 	atomic_store (&engine->house_quit, 1);
 	park_wake (&engine->house_park);
@@ -122,13 +179,14 @@ mvt_engine_stop (mvt_engine_t *engine)
 	pthread_rwlock_wrlock (&engine->life);
 	atomic_store (&engine->stop_reading, 1);
 	dispatch_wake (engine);
-	pthread_join (engine->dispatcher, NULL);
+	engine->dispatch_stuck = !join (engine->dispatcher, &engine->dispatch_loops);
 	for (uint32_t waited = 0; !quiet (engine) && waited < STOP_WAIT_US; waited += 1000)
 		usleep (1000);
-	join_instances (engine, engine->n);
+	good = join_instances (engine, engine->n) && !engine->dispatch_stuck;
 	engine->running = false;
 	pthread_rwlock_unlock (&engine->life);
 	pthread_mutex_unlock (&engine->control);
+	return good ? MVT_OK : MVT_ERR_HUNG;
 }
 
 /* ---- time ---- */
@@ -142,14 +200,17 @@ mvt_engine_now (mvt_engine_t *engine)
 int
 mvt_engine_advance (mvt_engine_t *engine, uint32_t seconds)
 {
+	mvt_err_t err = MVT_OK;
+	bool all;
+
 	pthread_mutex_lock (&engine->control);
 	atomic_store (&engine->tick_offset, atomic_load (&engine->tick_offset) + seconds);
 	if (engine->stepped)
 		stepped_background (engine, true);
 	else
-		mail_sync (engine);
+		err = mail_sync (engine, &all);
 	pthread_mutex_unlock (&engine->control);
-	return 0;
+	return err;
 }
 
 int

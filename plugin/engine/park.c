@@ -31,17 +31,15 @@ park_wake_sleeper (park_t *park)
 }
 
 void
-park_wait_done (_Atomic uint32_t *done)
+park_wait (_Atomic uint32_t *word, uint32_t value, uint32_t timeout_us)
 {
-	while (!atomic_load_explicit (done, memory_order_acquire))
-		futex (done, FUTEX_WAIT, 0, NULL);
+	struct timespec ts = { (time_t) (timeout_us / 1000000),
+			       (long) (timeout_us % 1000000) * 1000 };
+	futex (word, FUTEX_WAIT, value, &ts);
 }
 
-/* The waiter may return, and its word be gone, before the wake: a futex on a foreign address wakes
- * at most somebody who checks again. */
 void
-park_set_done (_Atomic uint32_t *done)
+park_wake_waiter (_Atomic uint32_t *word)
 {
-	atomic_store_explicit (done, 1, memory_order_release);
-	futex (done, FUTEX_WAKE, 1, NULL);
+	futex (word, FUTEX_WAKE, 1, NULL);
 }

@@ -45,8 +45,10 @@ park_wake (park_t *park)
 		park_wake_sleeper (park);
 }
 
-/* One-shot completion: the waiter's side blocks until *done is 1. */
-void park_wait_done (_Atomic uint32_t *done);
-void park_set_done (_Atomic uint32_t *done);
+/* Wait until *word is no longer `value`, somebody wakes, or timeout_us have passed. */
+void park_wait (_Atomic uint32_t *word, uint32_t value, uint32_t timeout_us);
+/* The waiter may be gone already, and its word with it: a futex on a foreign address wakes at most
+ * somebody who checks again. */
+void park_wake_waiter (_Atomic uint32_t *word);
 
 #endif /* ENGINE_PARK_H */

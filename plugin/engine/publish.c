@@ -110,6 +110,47 @@ build_home (mvt_engine_t *engine, const mvt_home_desc_t *asked, mvt_err_t *err)
 	return home;
 }
 
+/* Free a replaced snapshot, and those that had to be kept, once nobody can still read them. */
+static void
+replaced (mvt_engine_t *engine, const void *snapshot, void (*remove) (void *), bool all)
+{
+	if (all)
+	{
+		while (engine->n_kept)
+		{
+			kept_t *kept = &engine->kept[--engine->n_kept];
+			kept->remove (kept->snapshot);
+		}
+		remove ((void *) (uintptr_t) snapshot);
+		return;
+	}
+	if (engine->n_kept == engine->size_kept)
+	{
+		uint32_t size = engine->size_kept ? engine->size_kept * 2 : 16;
+		kept_t *bigger = realloc (engine->kept, size * sizeof *bigger);
+		if (!bigger)
+			return; /* lost, but never freed under a reader */
+		engine->kept = bigger;
+		engine->size_kept = size;
+	}
+	engine->kept[engine->n_kept++] =
+		(kept_t){ .snapshot = (void *) (uintptr_t) snapshot, .remove = remove };
+}
+
+static void
+remove_home (void *home)
+{
+	mvt_home_remove (home);
+}
+
+static void
+remove_policy (void *policy)
+{
+	mvt_policy_set_remove (policy);
+}
+
+/* An instance may know the map in force no longer than it takes to say so: before anything is
+ * published, those that hang are found. */
 static mvt_err_t
 publish (mvt_engine_t *engine, home_copy_t *c, _Atomic (const mvt_home_t *) *at,
 	 const mvt_home_desc_t *desc)
@@ -118,12 +159,24 @@ publish (mvt_engine_t *engine, home_copy_t *c, _Atomic (const mvt_home_t *) *at,
 	const mvt_home_t *old = atomic_load (at);
 	mvt_home_t *home;
 	mvt_err_t err = MVT_ERR_NO_MEMORY;
-	bool good = true;
+	bool good = true, all, is_home = c == &engine->home;
 
-	if (c->set && desc->version < count_get (&c->version))
+	if (c->set && desc->version < c->published)
 		return MVT_ERR_STALE;
 	if (c->set && desc->version == count_get (&c->version))
 		return MVT_OK;
+	/* rules are hints: who hangs may miss them. The home map is truth. */
+	if (is_home)
+	{
+		mvt_err_t hung = mail_sync (engine, &all);
+		if (hung)
+			return hung;
+	}
+	if (c->set && desc->version == c->published)
+	{
+		atomic_store (&c->version, desc->version);
+		return MVT_OK;
+	}
 	/* a spare instance would be a hole */
 	for (uint64_t named = named_by (desc); named; named &= named - 1)
 	{
@@ -148,10 +201,13 @@ publish (mvt_engine_t *engine, home_copy_t *c, _Atomic (const mvt_home_t *) *at,
 	c->desc = new.desc;
 	c->named = named_by (desc);
 	c->set = true;
+	c->published = desc->version;
 	atomic_store_explicit (at, home, memory_order_release);
-	mail_sync (engine);
+	err = mail_sync (engine, &all);
+	replaced (engine, old, remove_home, all);
+	if (err && (is_home || mail_hangs (engine, engine->n)))
+		return err;
 	atomic_store (&c->version, desc->version);
-	mvt_home_remove ((mvt_home_t *) (uintptr_t) old);
 	return MVT_OK;
 }
 
@@ -171,6 +227,7 @@ mvt_err_t
 publish_pins (mvt_engine_t *engine)
 {
 	mvt_err_t err = MVT_OK;
+	bool all;
 	const mvt_home_t *old_home = atomic_load (&engine->shared.home);
 	const mvt_home_t *old_rules = atomic_load (&engine->shared.rules);
 	mvt_home_t *home = build_home (engine, &engine->home.desc, &err);
@@ -183,10 +240,10 @@ publish_pins (mvt_engine_t *engine)
 	}
 	atomic_store_explicit (&engine->shared.home, home, memory_order_release);
 	atomic_store_explicit (&engine->shared.rules, rules, memory_order_release);
-	mail_sync (engine);
-	mvt_home_remove ((mvt_home_t *) (uintptr_t) old_home);
-	mvt_home_remove ((mvt_home_t *) (uintptr_t) old_rules);
-	return MVT_OK;
+	err = mail_sync (engine, &all);
+	replaced (engine, old_home, remove_home, all);
+	replaced (engine, old_rules, remove_home, all);
+	return err;
 }
 
 /* ---- policies ---- */
@@ -322,6 +379,7 @@ publish_set (mvt_engine_t *engine, const mvt_policy_desc_t *desc, plan_t *plan)
 	mvt_policy_set_t *set;
 	mvt_err_t err = MVT_OK;
 	uint32_t used = 0, forgetting = 0;
+	bool all;
 
 	d.runs = plan->runs;
 	d.n_runs = plan->n_runs;
@@ -348,8 +406,9 @@ publish_set (mvt_engine_t *engine, const mvt_policy_desc_t *desc, plan_t *plan)
 		if (plan->state[slot] == SLOT_ACTIVE && engine->slot_drained[slot])
 			tell_drained (engine, slot, false);
 	atomic_store_explicit (&engine->shared.policy, set, memory_order_release);
-	mail_sync (engine);
-	mvt_policy_set_remove ((mvt_policy_set_t *) (uintptr_t) old);
+	/* who hangs reads it when it comes back, before its next packet */
+	mail_sync (engine, &all);
+	replaced (engine, old, remove_policy, all);
 	for (uint32_t slot = 0; slot < engine->n_slots; slot++)
 	{
 		if (plan->state[slot] > SLOT_ACTIVE && !engine->slot_drained[slot])
@@ -475,11 +534,15 @@ publish_policy (mvt_engine_t *engine, const mvt_policy_desc_t *desc, bool force)
 	bool first = engine->policy.policies == NULL;
 	uint32_t statics = engine->n_statics;
 	mvt_err_t err;
+	bool all;
 
 	if (!first && desc->generation < engine->policy.generation)
 		return MVT_ERR_STALE;
 	if (!first && desc->generation == engine->policy.generation)
 		return MVT_OK;
+	err = mail_sync (engine, &all);
+	if (err)
+		return err;
 	if (!policy_copy (desc, &new))
 		return MVT_ERR_NO_MEMORY;
 	err = publish_planned (engine, desc);
@@ -550,6 +613,12 @@ publish_free (mvt_engine_t *engine)
 	mvt_home_remove ((mvt_home_t *) (uintptr_t) atomic_load (&engine->shared.rules));
 	mvt_policy_set_remove (
 		(mvt_policy_set_t *) (uintptr_t) atomic_load (&engine->shared.policy));
+	while (engine->n_kept)
+	{
+		kept_t *kept = &engine->kept[--engine->n_kept];
+		kept->remove (kept->snapshot);
+	}
+	free (engine->kept);
 	home_copy_free (&engine->home);
 	home_copy_free (&engine->rules);
 	policy_copy_free (&engine->policy);

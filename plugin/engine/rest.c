@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LIST_MAX 64u
+#define LIST_MAX   64u
+#define HEIR_SHARE 64u /* blocks of an instance that hangs which one heir gets at once */
 
 static bool
 push (mvt_engine_t *engine, uint32_t block, uint32_t id)
@@ -92,10 +93,48 @@ rest_after (mvt_engine_t *engine, uint32_t id, mvt_nat44_t *old)
 	free (busy);
 }
 
+static bool
+has_static (const mvt_engine_t *engine, uint32_t id, uint32_t block)
+{
+	const mvt_policy_set_t *policy = atomic_load (&engine->shared.policy);
+
+	for (uint32_t i = 0; i < engine->n_statics; i++)
+	{
+		const static_t *s = &engine->statics[i];
+		uint32_t slot = s->instance == id ? mvt_policy_slot_of (policy, s->ext.addr, NULL)
+						  : MVT_NONE;
+		if (slot != MVT_NONE &&
+		    mvt_directory_block (engine->shared.directory, slot, s->ext.port) == block)
+			return true;
+	}
+	return false;
+}
+
+void
+rest_all (mvt_engine_t *engine, uint32_t id)
+{
+	mvt_directory_t *dir = engine->shared.directory;
+	uint32_t all = engine->n_slots << (16 - engine->block_bits);
+	uint16_t heirs[MVT_HOME_INSTANCES];
+	uint32_t n = control_active (engine, heirs), turn = 0;
+
+	for (uint32_t b = 0; b < all; b++)
+	{
+		if (mvt_directory_owner (dir, b) != id)
+			continue;
+		mvt_directory_set_owner (dir, b, MVT_NO_INSTANCE);
+		if (has_static (engine, id, b) || !push (engine, b, MVT_NO_INSTANCE))
+			take (engine, heirs[turn++ % n], &b, 1);
+	}
+}
+
 void
 rest_round (mvt_engine_t *engine)
 {
-	uint32_t now = engine_tick (engine), left = 0;
+	uint32_t now = engine_tick (engine), left = 0, n = 0, turn = 0;
+	uint16_t heirs[MVT_HOME_INSTANCES];
+	uint32_t n_heirs = control_active (engine, heirs);
+	uint32_t blocks[HEIR_SHARE];
 
 	for (uint32_t i = 0; i < engine->n_rest; i++)
 	{
@@ -105,9 +144,17 @@ rest_round (mvt_engine_t *engine)
 			continue;
 		if (now - rest.since < engine->config.hold_seconds)
 			engine->rest[left++] = rest;
-		else
+		else if (rest.instance != MVT_NO_INSTANCE)
 			take (engine, rest.instance, &rest.block, 1);
+		else
+			blocks[n++] = rest.block;
+		if (n == HEIR_SHARE)
+		{
+			take (engine, heirs[turn++ % n_heirs], blocks, n);
+			n = 0;
+		}
 	}
+	take (engine, heirs[turn % n_heirs], blocks, n);
 	engine->n_rest = left;
 }
 

@@ -46,7 +46,7 @@ engine_has_nat (const mvt_engine_t *engine, uint32_t id)
 	bool has;
 
 	pthread_mutex_lock (&e->stat);
-	has = engine->instance[id].nat_any != NULL;
+	has = engine->instance[id].nat_any != NULL && !atomic_load (&e->instance[id].taken_over);
 	pthread_mutex_unlock (&e->stat);
 	return has;
 }
@@ -57,7 +57,7 @@ snapshot_gauge (mvt_engine_t *engine, uint32_t id, size_t offset)
 	uint64_t value = 0;
 
 	pthread_mutex_lock (&engine->stat);
-	if (engine->instance[id].nat_any)
+	if (engine->instance[id].nat_any && !atomic_load (&engine->instance[id].taken_over))
 		value = count_get (words (mvt_nat44_counters_any (engine->instance[id].nat_any)) +
 				   offset / sizeof (uint64_t));
 	pthread_mutex_unlock (&engine->stat);
@@ -124,7 +124,9 @@ snapshot_one (instance_t *instance, mvt_instance_snapshot_t *out)
 		out->dropped[i] = instance->base_dropped[i] + count_get (&count->dropped[i]);
 	if (!counters)
 		return;
-	for (uint32_t i = 0; i < N_COUNTERS + N_GAUGES; i++)
+	/* what is left of an instance that was taken over is nobody's */
+	for (uint32_t i = 0; i < N_COUNTERS + (atomic_load (&instance->taken_over) ? 0 : N_GAUGES);
+	     i++)
 		out->counters[i] += count_get (words (counters) + i);
 	for (uint32_t i = 0; i < MVT_PASS_N; i++)
 		out->passed[i] += count_get (&counters->passed[i]);

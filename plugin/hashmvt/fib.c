@@ -27,6 +27,7 @@ hashmvt_local_addresses_refresh (void)
 	ip_lookup_main_t *lm = &ip4_main.lookup_main;
 	ip_interface_address_t *ia;
 	u32 *old = hm->local_addresses, *new = 0;
+	bool all = true;
 
 	pool_foreach (ia, lm->if_address_pool)
 	{
@@ -37,8 +38,9 @@ hashmvt_local_addresses_refresh (void)
 	CLIB_MEMORY_STORE_BARRIER ();
 	hm->local_addresses = new;
 	if (hm->engine)
-		mail_sync (hm->engine);
-	vec_free (old);
+		mail_sync (hm->engine, &all);
+	if (all) /* else somebody who hangs may still read it */
+		vec_free (old);
 }
 
 static void

@@ -52,6 +52,8 @@ hashmvt_error_to_api (mvt_err_t err)
 		return VNET_API_ERROR_UNSUPPORTED;
 	case MVT_ERR_NOT_OWNER:
 		return VNET_API_ERROR_INSTANCE_IN_USE;
+	case MVT_ERR_HUNG:
+		return VNET_API_ERROR_RESPONSE_NOT_READY;
 	}
 	return VNET_API_ERROR_UNSPECIFIED;
 }

@@ -61,80 +61,16 @@ instance_released (instance_t *instance, uint32_t now)
 	return all;
 }
 
-/* ---- a nat comes or goes ---- */
-
-void
-instance_swap (instance_t *instance, mail_t *mail)
-{
-	mvt_nat44_t *old = instance->nat;
-	uint32_t now = engine_tick (instance->engine);
-
-	if (old)
-	{
-		/* fragments must not stay behind in it: their time is over */
-		while (mvt_nat44_background (old,
-					     now + instance->engine->config.fragment_timeout + 1,
-					     ENGINE_IDLE_LINES) > 0 &&
-		       instance_released (instance, now) > 0)
-			;
-		instance_released (instance, now);
-	}
-	instance->nat = mail->nat;
-	instance->swept_tick = now;
-	instance->swept_rounds = 0;
-	mail->nat = old;
-}
-
 /* Does anything wait for this thread that another one sent? */
-static bool
-packets_wait (vlib_main_t *vm)
+bool
+host_packets_wait (instance_t *instance)
 {
+	vlib_main_t *vm = vlib_get_main ();
 	vlib_frame_queue_main_t *fqm = vec_elt_at_index (vlib_get_thread_main ()->frame_queue_mains,
 							 hashmvt_main.frame_queue);
 	vlib_frame_queue_t *fq = fqm->vlib_frame_queues[vm->thread_index];
 
 	return fq->head != fq->tail || vec_len (vm->node_main.pending_frames) != 0;
-}
-
-/* One slice of one job. True when there was one. */
-static bool
-jobs (vlib_main_t *vm, instance_t *instance, u32 now)
-{
-	mail_t *mail;
-	bool done = true;
-
-	instance->n_pending += ring_dequeue (instance->mail.ring,
-					     (void **) &instance->pending[instance->n_pending],
-					     ENGINE_MAIL - instance->n_pending);
-	if (instance->n_pending == 0)
-		return false;
-	if (instance->next_pending >= instance->n_pending)
-		instance->next_pending = 0;
-	mail = instance->pending[instance->next_pending];
-	if (mail->op == MAIL_JOB)
-	{
-		if (instance->nat)
-			done = mvt_nat44_job (instance->nat, mail->job, now) != MVT_ERR_AGAIN;
-		else
-			mail_spare_answer (mail->job);
-	}
-	else
-	{
-		done = mail->op == MAIL_SWAP || !packets_wait (vm);
-		if (done)
-			instance_swap (instance, mail);
-	}
-	if (!done)
-	{
-		instance->next_pending++;
-		return true;
-	}
-	instance->n_pending--;
-	memmove (&instance->pending[instance->next_pending],
-		 &instance->pending[instance->next_pending + 1],
-		 (instance->n_pending - instance->next_pending) * sizeof (mail_t *));
-	atomic_store_explicit (&mail->done, 1, memory_order_release);
-	return true;
 }
 
 /* ---- idle work ---- */
@@ -198,7 +134,7 @@ hashmvt_turn (vlib_main_t *vm, u64 t)
 		return;
 	moved = account (vm, me);
 	me->tick = engine_tick (instance->engine);
-	worked = jobs (vm, instance, me->tick);
+	worked = mail_turn (instance, me->tick);
 	if (instance->nat)
 	{
 		if (moved)

@@ -33,7 +33,8 @@
 	_ (STALE, -8, "an older generation than the one in force")         \
 	_ (AGAIN, -9, "not finished, call again")                          \
 	_ (UNSUPPORTED, -10, "not supported")                              \
-	_ (NOT_OWNER, -11, "belongs to another instance")
+	_ (NOT_OWNER, -11, "belongs to another instance")                  \
+	_ (HUNG, -12, "an instance hangs")
 
 typedef enum
 {

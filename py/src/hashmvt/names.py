@@ -36,6 +36,8 @@ class ErrorCode(IntEnum):
     """not supported"""
     NOT_OWNER = -11
     """belongs to another instance"""
+    HUNG = -12
+    """an instance hangs"""
 
 
 class DropReason(Enum):

@@ -187,7 +187,7 @@ typedef struct {
 
 mvt_engine_t *mvt_engine_new (const mvt_engine_config_t *config, int *code, char *err);
 int mvt_engine_start (mvt_engine_t *engine);
-void mvt_engine_stop (mvt_engine_t *engine);
+int mvt_engine_stop (mvt_engine_t *engine);
 void mvt_engine_free (mvt_engine_t *engine);
 
 uint32_t mvt_engine_now (mvt_engine_t *engine);
@@ -225,6 +225,7 @@ typedef struct {
     uint64_t dropped[...];
     ...;
 } mvt_instance_snapshot_t;
+uint64_t mvt_engine_hung (mvt_engine_t *engine, int *dispatcher);
 uint32_t mvt_engine_snapshot (mvt_engine_t *engine, mvt_instance_snapshot_t *out, uint32_t max);
 
 typedef struct {

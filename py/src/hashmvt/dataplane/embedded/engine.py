@@ -7,6 +7,7 @@ asyncio side gives each engine a worker thread of its own, tests and replay use 
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from hashmvt.policy import PolicySet
 
     T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 _END = (1 << 64) - 1
 _MAX_PAGE = 4096
@@ -88,7 +91,7 @@ class Engine:
             for mapping in self._policy.endpoints:
                 self._static_job(lib.MVT_JOB_STATIC_ADD, mapping.outside, mapping)
             if not settings.stepped:
-                _check(lib.mvt_engine_start(engine))
+                self._check(lib.mvt_engine_start(engine))
         except BaseException:
             self.close()
             raise
@@ -105,8 +108,8 @@ class Engine:
         """Stop and free it; again is a no-op."""
         engine, self._engine = self._engine, None
         if engine is not None:
-            if not self._settings.stepped:
-                lib.mvt_engine_stop(engine)
+            if not self._settings.stepped and lib.mvt_engine_stop(engine) < 0:
+                log.warning("a thread hangs and is left until the process ends")
             lib.mvt_engine_free(engine)
             self._held.clear()
 
@@ -122,13 +125,39 @@ class Engine:
             raise Unavailable("the dataplane is closed")
         return self._engine
 
+    def _check(self, result: int, what: str = "") -> int:
+        """Return a result that is no error.
+
+        Raises:
+            Rejected: it is one.
+
+        """
+        if result < 0:
+            why = convert.text(lib.mvt_err_text(result))
+            if result == ErrorCode.HUNG:
+                why = self._who_hangs() or why
+            raise rejected(result, f"{what}: {why}" if what else why)
+        return result
+
+    def _who_hangs(self) -> str:
+        dispatcher = ffi.new("int *")
+        hung = lib.mvt_engine_hung(self.handle, dispatcher)
+        ids = [str(i) for i in range(self._settings.instances_max) if hung >> i & 1]
+        who = [f"instance {', '.join(ids)}"] * bool(ids) + ["the dispatcher"] * bool(dispatcher[0])
+        if not who:
+            return ""
+        return (
+            f"{' and '.join(who)} of {self._settings.host} hangs (its thread answers no more): "
+            f"hashmvt-coord takes an instance over, restarting the agent mends the rest"
+        )
+
     def _first_home(self) -> HomeMap:
         """Return the home map that the engine published at its creation."""
         version = lib.mvt_engine_home_version(self.handle)
         if self._settings.instances_initial == 1:
             return HomeMap(version, (HomeRange(ANYWHERE, 0),))
         table = ffi.new("uint16_t[]", HOME_BUCKETS)
-        _check(lib.mvt_engine_bucket_table(self.handle, table))
+        self._check(lib.mvt_engine_bucket_table(self.handle, table))
         buckets = tuple(ffi.unpack(table, HOME_BUCKETS))
         return HomeMap(version, (HomeRange(ANYWHERE, None, 0),), (buckets,))
 
@@ -232,7 +261,7 @@ class Engine:
             job.max, job.cursor = room, place
             result = lib.mvt_engine_job(self.handle, at, job)
             if result not in (0, ErrorCode.NOT_FOUND):  # NOT_FOUND: a spare instance has none
-                _check(result)
+                self._check(result)
             items += [item(i) for i in range(job.n)] if result == 0 else []
             done = result != 0 or job.cursor == _END
             at, place = (at + 1, 0) if done else (at, job.cursor)
@@ -293,7 +322,7 @@ class Engine:
         )
 
     def _once(self, generation: int | None, call: Callable[[], int]) -> int:
-        return self._generations.once(generation, lambda: _check(call()))
+        return self._generations.once(generation, lambda: self._check(call()))
 
     # ---- who serves whom ----
 
@@ -316,7 +345,7 @@ class Engine:
             )
         checks.check_home(new)
         description = convert.home_to_c(new, self._settings.instances_max)
-        _check(publish(self.handle, description.c))
+        self._check(publish(self.handle, description.c))
 
     # ---- policies and static mappings ----
 
@@ -337,7 +366,7 @@ class Engine:
                 f"the pool has grown beyond {self._settings.max_slots} addresses, draining ones "
                 f"included: restart with the new configuration",
             )
-        _check(result, "policies")
+        self._check(result, "policies")
         before, self._policy = self._policy, policy
         for mapping in before.endpoints:
             if mapping not in policy.endpoints:
@@ -373,7 +402,7 @@ class Engine:
         if mapping:
             convert.endpoint_to_c(job.inside_endpoint, mapping.inside)
             job.realm = mapping.realm
-        return _check(
+        return self._check(
             lib.mvt_engine_job(self.handle, lib.MVT_NO_INSTANCE, job),
             f"static mapping of {outside}",
         )
@@ -393,7 +422,7 @@ class Engine:
             convert.filter_to_c(job.filter, replace(where, statics=where.statics is True))
             result = lib.mvt_engine_job(self.handle, instance, job)
             if result != ErrorCode.NOT_FOUND:  # a spare instance has none
-                _check(result)
+                self._check(result)
                 ended += job.n
         return ended
 
@@ -406,11 +435,11 @@ class Engine:
     def advance(self, seconds: int) -> None:
         """Move the clock forward."""
         checks.check_seconds(seconds)
-        _check(lib.mvt_engine_advance(self.handle, seconds))
+        self._check(lib.mvt_engine_advance(self.handle, seconds))
 
     def set_tick(self, tick: int) -> None:
         """Set the clock of a stepped engine; never backwards."""
-        _check(lib.mvt_engine_set_tick(self.handle, tick), f"tick {tick}")
+        self._check(lib.mvt_engine_set_tick(self.handle, tick), f"tick {tick}")
 
     def inject(self, packets: Sequence[Packet]) -> tuple[Outcome, ...]:
         """Bring packets through; see ``Dataplane.inject``."""
@@ -440,7 +469,7 @@ class Engine:
 
     def _step(self, packets: Sequence[Packet]) -> tuple[Outcome, ...]:
         array, buffers = self._fill(packets)
-        _check(lib.mvt_engine_step(self.handle, array, len(packets)))
+        self._check(lib.mvt_engine_step(self.handle, array, len(packets)))
         outcomes = []
         for i in range(len(packets)):
             token = array[i].cookie
@@ -505,14 +534,3 @@ def rejected(code: int, sentence: str) -> Rejected:
     return Rejected(known, sentence or convert.text(lib.mvt_err_text(code)))
 
 
-def _check(result: int, what: str = "") -> int:
-    """Return a result that is no error.
-
-    Raises:
-        Rejected: it is one.
-
-    """
-    if result < 0:
-        why = convert.text(lib.mvt_err_text(result))
-        raise rejected(result, f"{what}: {why}" if what else why)
-    return result
