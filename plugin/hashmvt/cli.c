@@ -19,7 +19,9 @@ hashmvt_cli_wrong (unformat_input_t *input, const char *expected)
 		return clib_error_return (0, "something is missing: expected %s", expected);
 	if (!unformat (input, "%s", &word))
 		return clib_error_return (0, "expected %s", expected);
-	error = clib_error_return (0, "unknown input `%v': expected %s", word, expected);
+	/* over the binary API a line ends with a zero */
+	vec_add1 (word, 0);
+	error = clib_error_return (0, "unknown input `%s': expected %s", word, expected);
 	vec_free (word);
 	while (unformat_check_input (input) != UNFORMAT_END_OF_INPUT)
 		unformat_get_input (input);
