@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conftest import worker_counts
+from conftest import RUNNING, worker_counts
 from vpp import ROOT, Vpp, wait_until
 
 sys.path.insert(0, str(ROOT))
@@ -121,20 +121,26 @@ def commands_of(vector: Vector, instances: int) -> list[str]:
 
 @pytest.fixture(scope="module", params=worker_counts(), ids=lambda n: f"workers{n}")
 def router(request: pytest.FixtureRequest) -> Iterator[Vpp]:
-    """Run a VPP that routes 10.0.0.0/8 to the inside and everything else to the outside."""
+    """Run a VPP that is only for vectors."""
     directory = Path(f"/tmp/hmvt-{os.getpid()}-v{request.param}")
     vpp = Vpp(directory, workers=request.param)
-    vpp.start()
+    vpp.start(set_up)
+    RUNNING.append(vpp)
+    yield vpp
+    RUNNING.remove(vpp)
+    vpp.stop()
+    assert vpp.status == 0, f"VPP ended with {vpp.status}: {vpp.output()[-3000:]}"
+    shutil.rmtree(directory)
+
+
+def set_up(vpp: Vpp) -> None:
+    """Route 10.0.0.0/8 to the inside and everything else to the outside."""
     for number in (0, 1):
         vpp.create_wire(number, f"100.64.{number}.1/30", [f"100.64.{number}.2"])
     vpp.do(
         f"ip route add 10.0.0.0/8 via 100.64.0.2 {INSIDE}",
         f"ip route add 0.0.0.0/0 via 100.64.1.2 {OUTSIDE}",
     )
-    yield vpp
-    vpp.stop()
-    assert vpp.status == 0, (directory / "stdout").read_text(errors="replace")[-3000:]
-    shutil.rmtree(directory)
 
 
 def as_routed(spec: Spec) -> tuple[Spec, Spec]:

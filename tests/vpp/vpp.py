@@ -36,6 +36,8 @@ ONLINE = "/sys/devices/system/cpu/online"
 START_S = 30.0
 STOP_S = 30.0
 START_ATTEMPTS = 5
+STARVED = "worker thread deadlock"
+"""What VPP says when a thread does not come to a barrier, or leave it, within a second."""
 PATIENCE_S = 30.0
 """How long to wait for what must come; a loaded machine needs some of it, a failure all."""
 MOMENT_S = 0.3
@@ -106,6 +108,7 @@ class Vpp:
         self.directory = directory
         self.workers = workers
         self.program = find_vpp() or "vpp"
+        self._set_up: Callable[[Vpp], None] = lambda _: None
         ours = find_plugins()
         if ours is None:
             raise FileNotFoundError("hashmvt_plugin.so is not built")
@@ -131,7 +134,7 @@ api-segment {{ prefix hmvt{os.getpid()}-{directory.name} }}
 socksvr {{ socket-name {directory}/api.sock }}
 statseg {{ socket-name {directory}/stats.sock size 32m update-interval 1 }}
 memory {{ main-heap-size {heap} main-heap-page-size 4k }}
-buffers {{ buffers-per-numa 8192 page-size 4k default data-size 2048 }}
+buffers {{ buffers-per-numa 16384 page-size 4k default data-size 2048 }}
 {cpu}
 plugins {{
   add-path {find_stock_plugins(self.program)}
@@ -155,22 +158,39 @@ hashmvt {{ {section} }}
         """Stop it."""
         self.stop()
 
-    def start(self) -> None:
-        """Start VPP and wait until it listens.
+    def start(self, set_up: Callable[[Vpp], None] | None = None) -> None:
+        """Start VPP, wait until it listens, and set it up.
 
-        More workers than CPUs may fail to meet at VPP's first barrier within its second: once more.
+        Where its threads have just been made and are more than the CPUs, they may starve: once
+        more.
 
         Raises:
             RuntimeError: it ended instead.
 
         """
+        self._set_up = set_up or self._set_up
         for _ in range(START_ATTEMPTS):
             said = self._start()
             if said is None:
-                return
-            if "worker thread deadlock" not in said:
+                try:
+                    self._set_up(self)
+                except OSError:
+                    self.stop()
+                    said = self.output()
+                else:
+                    return
+            if STARVED not in said:
                 break
         raise RuntimeError(f"vpp did not start: {said[-2000:]}")
+
+    def restart(self) -> None:
+        """Start it again as it was after ``start``."""
+        self.stop()
+        self.start()
+
+    def output(self) -> str:
+        """Return what it printed."""
+        return (self.directory / "stdout").read_text(errors="replace")
 
     def _start(self) -> str | None:
         """Return None, or what it said before it ended."""
@@ -195,7 +215,7 @@ hashmvt {{ {section} }}
             else:
                 return None
         self.stop()
-        return (self.directory / "stdout").read_text(errors="replace")
+        return self.output()
 
     def stop(self) -> None:
         """Stop it; the exit status must tell of no crash."""
@@ -204,6 +224,7 @@ hashmvt {{ {section} }}
             api.disconnect()
         for end in self._ends.values():
             end.close()
+        self._ends.clear()
         process, self._process = self._process, None
         if process is None:
             return
@@ -217,9 +238,10 @@ hashmvt {{ {section} }}
         self.status = process.returncode
 
     @property
-    def alive(self) -> bool:
-        """Is it running?"""
-        return self._process is not None and self._process.poll() is None
+    def starved(self) -> bool:
+        """Did it end itself because its threads did not get the CPU in time?"""
+        ended = self._process is not None and self._process.poll() is not None
+        return ended and STARVED in self.output()
 
     # ---- API and commands ----
 
@@ -237,8 +259,13 @@ hashmvt {{ {section} }}
         return client
 
     @property
+    def client(self) -> Any:
+        """The connection that commands and packets use too."""
+        return self._api
+
+    @property
     def api(self) -> Any:
-        """The messages, on a connection that commands and packets use too."""
+        """Its messages."""
         return self._api.api
 
     def cli(self, command: str) -> str:
