@@ -63,7 +63,7 @@ class VppNat(AgentNat):
             plugins=["af_packet"],
             prefix=topology.inside(topology.NAT),
         )
-        vpp.start()
+        commands: list[str] = []
         for device, address, far, mac, beyond in (
             (
                 topology.VPP_INSIDE, topology.VPP_CLIENT, topology.CLIENT_LINK,
@@ -75,14 +75,15 @@ class VppNat(AgentNat):
             ),
         ):  # fmt: skip
             name = f"host-{device}"
-            vpp.cli(f"create host-interface name {device} tx-size 2048 cksum-gso-disable")
-            vpp.do(
+            commands += [
+                f"create host-interface name {device} tx-size 2048 cksum-gso-disable",
                 f"set interface ip address {name} {address}",
                 f"set interface state {name} up",
                 # VPP drops what meets a neighbour that it does not know yet
                 f"set ip neighbor {name} {far.ip} {mac}",
                 f"ip route add {beyond} via {far.ip} {name}",
-            )
+            ]
+        vpp.start(*commands)
 
     def check(self) -> None:
         """Raise ``ChildError`` when VPP, agent or coordinator has ended."""

@@ -112,7 +112,9 @@ Wrong Checksum Is Not Repaired
     Checksum Should Be Wrong    ${sent}
 
 Ip Options Are Carried Along
-    [Documentation]    RFC 791 section 3.1: options do not hide the ports, and stay as they are.
+    [Documentation]    RFC 791 section 3.1: options do not hide the ports, and stay as they are. (VPP gives packets
+    ...    with options to its control plane before the NAT sees them.)
+    [Tags]    dataplane:embedded
     ${sent} =    Send Udp    ${CLIENT}:5000    ${SERVER}:53    options=94040000
     Packet Should Leave Outside    ${sent}    to=${SERVER}:53
     ${answer} =    Reply To    ${sent}
@@ -128,7 +130,8 @@ Protocol Without Ports Cannot Share An Address
     132    # SCTP
 
 Malformed Packets Are Dropped And Counted
-    [Documentation]    DESIGN 8: a packet is never trusted; each kind of damage has its own counted reason.
+    [Documentation]    DESIGN 8: a packet is never trusted; each kind of damage has its own counted reason. (VPP
+    ...    drops such packets before the NAT sees them.)
     [Tags]    dataplane:embedded
     [Template]    Raw Packet Should Be Dropped
     malformed    450000140001000040110000    # header cut short

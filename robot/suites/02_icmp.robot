@@ -78,7 +78,9 @@ Error From Inside Hides The Inside
     Source Should Be    ${error}    ${external.addr}
 
 Quoted Ip Options Are Skipped
-    [Documentation]    RFC 5508 REQ-3b: the ports of a quoted packet stand behind its options.
+    [Documentation]    RFC 5508 REQ-3b: the ports of a quoted packet stand behind its options. (VPP does not forward
+    ...    the packet that would be quoted.)
+    [Tags]    dataplane:embedded
     ${sent} =    Send Udp    ${CLIENT}:5000    ${SERVER}:53    options=94040000
     ${error} =    Send Icmp Error    ${sent}    ${ROUTER}    time exceeded    shortest
     Icmp Error Should Reach    ${error}    ${CLIENT}    about=${sent}

@@ -28,6 +28,10 @@ _START_S = 30.0
 _START_ATTEMPTS = 5
 _STOP_S = 10.0
 _COMMAND_S = 30.0
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where VPP leaves its API's segment
+_GONE_S = 1.0
+_POLL_S = 0.05
+_STARVED = "worker thread deadlock"
 _TAIL = 2000
 """Characters of VPP's output that an error shows."""
 
@@ -116,7 +120,7 @@ def startup_text(
   full-coredump
   poll-sleep-usec 100
 }}
-api-segment {{ prefix hmvt{os.getpid()}-{directory.name} }}
+api-segment {{ prefix {_prefix(directory)} }}
 socksvr {{ socket-name {directory}/api.sock }}
 statseg {{ socket-name {directory}/stats.sock size 32m update-interval 1 }}
 memory {{ main-heap-size 256m main-heap-page-size 4k }}
@@ -130,6 +134,11 @@ plugins {{
 }}
 hashmvt {{ {section} }}
 """
+
+
+def _prefix(directory: Path) -> str:
+    """Return a name for shared memory that no other VPP has."""
+    return f"hmvt{os.getpid()}-{directory.name}"
 
 
 class PrivateVpp:
@@ -182,21 +191,32 @@ class PrivateVpp:
         """Stop it."""
         self.stop()
 
-    def start(self) -> None:
-        """Start VPP and wait until it listens.
+    def start(self, *commands: str) -> None:
+        """Start VPP, wait until it listens, and say commands to it, whatever they print.
 
-        More workers than CPUs may fail to meet at VPP's first barrier within its second: once more.
+        Where its threads starve meanwhile, because they are more than the CPUs: once more.
 
         Raises:
             VppError: it ended instead.
 
         """
         for _ in range(_START_ATTEMPTS):
-            if self._start():
+            if self._start() and self._set_up(commands):
                 return
-            if "worker thread deadlock" not in self.output():
+            if not self.starved:
                 break
+            self.stop()
         raise VppError(f"VPP did not start: {self.output()}")
+
+    def _set_up(self, commands: Sequence[str]) -> bool:
+        try:
+            for command in commands:
+                self.cli(command)
+        except VppError:
+            if not self.starved:
+                raise
+            return False
+        return True
 
     def _start(self) -> bool:
         with (self.directory / "output").open("wb") as output:
@@ -213,7 +233,7 @@ class PrivateVpp:
                 if "vpp" in self.cli("show version"):
                     return True
             except VppError:
-                time.sleep(0.05)
+                time.sleep(_POLL_S)
         self.stop()
         return False
 
@@ -238,11 +258,24 @@ class PrivateVpp:
             except subprocess.TimeoutExpired:
                 process.kill()
         self.status = process.wait()
+        for left in _SHARED_MEMORY.glob(f"{_prefix(self.directory)}-*"):
+            left.unlink(missing_ok=True)
 
     @property
     def alive(self) -> bool:
         """Is it running?"""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def starved(self) -> bool:
+        """Did it end itself because a thread of it did not get the CPU for a second?
+
+        The socket of a VPP that ends itself closes a little before the process is gone.
+        """
+        end = time.monotonic() + _GONE_S
+        while self.alive and time.monotonic() < end:
+            time.sleep(_POLL_S)
+        return not self.alive and _STARVED in self.output()
 
     def output(self) -> str:
         """Return the end of what it said."""

@@ -8,7 +8,7 @@ packet, because a router tells none: what left is seen on the wire, why somethin
 counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +31,11 @@ class DataplaneDriver(Protocol):
     @property
     def kind(self) -> str:
         """The word of ``DATAPLANE`` and of ``dataplane.kind``."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """What a configuration says so that it means this dataplane: values by their paths."""
         ...
 
     @property
@@ -88,7 +93,11 @@ def make_driver(kind: str) -> DataplaneDriver:
 
         return EmbeddedDriver()
     if kind == "vpp":
-        raise ValueError(
-            "this build has no driver for VPP: run the suites with --variable DATAPLANE:embedded"
-        )
+        try:
+            from HashMvt.vpp import VppDriver  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"{error.name} is missing: install the Python package with its extra vpp"
+            ) from error
+        return VppDriver()
     raise ValueError(f"there is no dataplane {kind!r}: write embedded or vpp")

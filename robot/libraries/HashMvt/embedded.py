@@ -5,7 +5,7 @@ Stepped, because then nothing is left to chance or to the machine's speed: a cal
 packet has found its end, and the same suite gives the same packets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hashmvt.config import Config
 from hashmvt.dataplane.base import Dataplane
@@ -23,7 +23,8 @@ class EmbeddedDriver:
     """An embedded engine without threads and devices."""
 
     kind = "embedded"
-    hops = 0
+    settings: Mapping[str, object] = {"dataplane.kind": kind}
+    hops: int = 0
     patience_s = 0.0
 
     def __init__(self) -> None:

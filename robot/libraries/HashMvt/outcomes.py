@@ -59,6 +59,8 @@ class Outcomes:
     def icmp_error_should_reach(self, sent: Sent, target: IPv4Address, *, about: Sent) -> None:
         """It reached ``target`` and quotes the packet of ``about`` as its sender sent it.
 
+        Only its time to live is what it was when it met whoever complains.
+
         Byte for byte, as far as it quotes (RFC 5508 REQ-4, REQ-5): the receiver finds its own
         packet, right checksums included.
         """
@@ -67,7 +69,7 @@ class Outcomes:
         if head.target != target:
             raise AssertionError(f"it went to {head.target}, expected {target} ({sent})")
         quote = wire.quoted(leaving.data)
-        was = about.packets[-1]
+        was = wire.aged(about.packets[-1], self._testbed.driver.hops)
         if not was.startswith(quote):
             raise AssertionError(f"it quotes {quote.hex()}, sent was {was.hex()}")
         before, after = (
@@ -93,15 +95,25 @@ class Outcomes:
 
     @keyword
     def packet_should_pass_untranslated(self, sent: Sent, reason: PassReason) -> None:
-        """It left by the other side as it was, and is counted as passed for this reason."""
+        """It went on as it was, and is counted as passed for this reason.
+
+        Out by the other side; a router sends what is for an inside host inside.
+        """
         leaving = sent.one
-        same = leaving.side is sent.side.other and wire.same_but_ends(
+        same = leaving.side is self._beyond(sent) and wire.same_but_ends(
             sent.packets[-1], leaving.data, self._testbed.driver.hops
         )
         if not same or wire.ends(leaving.data) != wire.ends(sent.packets[-1]):
             raise AssertionError(f"it was changed: {wire.describe(leaving.data)} ({sent})")
         if sent.reasons.passed[reason] != 1:
             raise AssertionError(f"{sent}; expected to be passed as {reason.label}")
+
+    def _beyond(self, sent: Sent) -> Side:
+        """Return where a packet goes that is not translated."""
+        target = wire.header(sent.packets[-1]).target
+        routed = self._testbed.driver.hops > 0
+        inside = routed and self._testbed.side_of(target) is Side.INSIDE
+        return Side.INSIDE if inside else sent.side.other
 
     @keyword
     def packets_should_leave(self, sent: Sent, count: int) -> None:

@@ -56,17 +56,18 @@ def udp(
 
 
 def udp_from_each(sources: Sequence[HostPort], target: HostPort, payload: bytes) -> list[bytes]:
-    """Return a datagram from each source: one is built, the others are copies with another source.
+    """Return a datagram from each source: one is built, the others are copies of another source.
 
-    Building hundreds of packets field by field would take most of a suite's time.
+    Each has an identification of its own, from 1. Building hundreds of packets field by field would
+    take most of a suite's time.
     """
     if not sources:
         return []
     data = udp(sources[0], target, payload)
-    return [_from(data, source) for source in sources]
+    return [_from(data, source, ident) for ident, source in enumerate(sources, 1)]
 
 
-def _from(data: bytes, source: HostPort) -> bytes:
+def _from(data: bytes, source: HostPort, ident: int) -> bytes:
     """Return a datagram without IP options as if it came from ``source``."""
     at = wire.header(data).length
     addr, port = source.addr.packed, struct.pack("!H", source.port)
@@ -74,7 +75,8 @@ def _from(data: bytes, source: HostPort) -> bytes:
     pseudo = addr + data[16:20] + struct.pack("!HH", wire.UDP, len(segment))
     right = internet_checksum(pseudo + segment) or _WORD
     segment = segment[:6] + struct.pack("!H", right) + segment[8:]
-    return wire.sealed(data[:12] + addr + data[16:at] + segment)
+    head = data[:4] + struct.pack("!H", ident) + data[6:12] + addr + data[16:at]
+    return wire.sealed(head + segment)
 
 
 def zero_sum_payload(source: HostPort, target: HostPort) -> bytes:

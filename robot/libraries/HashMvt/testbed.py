@@ -109,7 +109,7 @@ class Testbed:
     def _read(self, changed: dict[str, object]) -> Config:
         with tempfile.TemporaryDirectory(prefix="hashmvt-robot-") as folder:
             path = Path(folder) / "hashmvt.yaml"
-            write_settings(path, self.base, {"dataplane.kind": self.driver.kind} | changed)
+            write_settings(path, self.base, {**self.driver.settings} | changed)
             return load(path)
 
     async def stop(self) -> None:

@@ -235,6 +235,11 @@ def sealed(data: bytes) -> bytes:
     return data[:10] + struct.pack("!H", checksum(bare)) + data[12:]
 
 
+def aged(data: bytes, hops: int) -> bytes:
+    """Return a packet after so many routers."""
+    return sealed(data[:8] + bytes([data[8] - hops]) + data[9:])
+
+
 # ---- what a NAT may change ----
 
 

@@ -2,6 +2,7 @@
 """The library as suites use it, on the embedded engine and on drivers that get things wrong."""
 
 import inspect
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from HashMvt import HashMvt, packets
+from HashMvt import HashMvt, packets, wire
 from HashMvt.driver import Leaving, make_driver
 from HashMvt.embedded import EmbeddedDriver
 from hashmvt.names import DropReason, PassReason
@@ -47,8 +48,10 @@ async def nat(driver: Spoiling) -> AsyncIterator[Any]:
 # ---- the words ----
 
 
-def test_there_is_no_driver_for_vpp_and_that_is_said() -> None:
-    with pytest.raises(ValueError, match=r"no driver for VPP: run .* DATAPLANE:embedded"):
+def test_what_the_driver_of_vpp_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "HashMvt.vpp", raising=False)
+    monkeypatch.setitem(sys.modules, "hashmvt.dataplane.vpp", None)
+    with pytest.raises(ValueError, match=r"hashmvt\.dataplane\.vpp is missing: .* extra vpp"):
         HashMvt("vpp")
 
 
@@ -141,6 +144,33 @@ async def test_a_source_that_is_not_of_the_pool_fails(nat: Any, driver: Spoiling
     ]
     with pytest.raises(AssertionError, match="not of the pool"):
         nat.packet_should_leave_outside(await nat.send_udp(CLIENT, SERVER), to=SERVER)
+
+
+async def test_a_router_takes_one_of_the_time_to_live_also_of_what_is_quoted(
+    nat: Any, driver: Spoiling
+) -> None:
+    driver.hops = 1
+    driver.spoil = lambda left: [Leaving(one.side, wire.aged(one.data, 1)) for one in left]
+    sent = await nat.send_udp(CLIENT, SERVER)
+    nat.packet_should_leave_outside(sent, to=SERVER)
+    error = await nat.send_icmp_error(sent, IPv4Address("192.0.2.254"))
+    nat.icmp_error_should_reach(error, CLIENT.addr, about=sent)
+    driver.hops = 0
+    with pytest.raises(AssertionError, match="more than endpoints changed"):
+        nat.packet_should_leave_outside(sent, to=SERVER)
+    with pytest.raises(AssertionError, match="it quotes"):
+        nat.icmp_error_should_reach(error, CLIENT.addr, about=sent)
+
+
+async def test_a_router_sends_what_is_for_inside_hosts_inside(nat: Any, driver: Spoiling) -> None:
+    sent = await nat.send_udp(CLIENT, HostPort.parse("10.200.0.1:53"))
+    nat.packet_should_pass_untranslated(sent, PassReason.EXEMPT)
+    driver.hops = 1
+    driver.spoil = lambda left: [Leaving(Side.INSIDE, wire.aged(one.data, 1)) for one in left]
+    with pytest.raises(AssertionError, match="it was changed"):
+        nat.packet_should_pass_untranslated(sent, PassReason.EXEMPT)
+    sent = await nat.send_udp(CLIENT, HostPort.parse("10.200.0.1:53"))
+    nat.packet_should_pass_untranslated(sent, PassReason.EXEMPT)
 
 
 async def test_another_reason_fails(nat: Any) -> None:

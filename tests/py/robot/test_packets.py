@@ -13,7 +13,10 @@ SERVER = HostPort.parse("192.0.2.1:53")
 def test_copies_are_what_building_each_would_give() -> None:
     sources = [HostPort.parse(f"10.{i}.0.{i}:{1 + 997 * i}") for i in range(60)]
     copies = packets.udp_from_each(sources, SERVER, b"begin")
-    assert copies == [packets.udp(source, SERVER, b"begin") for source in sources]
+    assert copies == [
+        packets.udp(source, SERVER, b"begin", ident=ident)
+        for ident, source in enumerate(sources, 1)
+    ]
     assert packets.udp_from_each([], SERVER, b"") == []
 
 
