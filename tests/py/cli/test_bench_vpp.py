@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hashmvt.bench.vpp.campaign import Findings, Touch
-from hashmvt.bench.vpp.process import VppError, find_installation
+from hashmvt.bench.vpp.process import SHARED_MEMORY, Installation, VppError, find_installation
 from hashmvt.bench.vpp.traffic import Flows
 from hashmvt.bench.vpp.trial import Failure, Sample, Visit, Way
 from hashmvt.cli.bench import vpp
@@ -18,7 +23,6 @@ from hashmvt.model import Proto
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from tests.py.cli.conftest import Result
 
@@ -220,15 +224,20 @@ def test_plots(bench: Callable[..., Result], tmp_path: Path) -> None:
     assert "nat44-ei" in text or "<path" in text
 
 
-@pytest.mark.vpp
-@pytest.mark.timeout(180)
-def test_a_real_vpp(hashmvt: Callable[..., Result], tmp_path: Path) -> None:
-    try:
-        find_installation()
-    except VppError as error:
-        pytest.skip(str(error))
+@pytest.fixture
+def real_vpp() -> Installation:
     if os.geteuid() != 0 or (os.cpu_count() or 1) < 2:
         pytest.skip("needs root and two CPUs")
+    try:
+        return find_installation()
+    except VppError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.vpp
+@pytest.mark.timeout(180)
+@pytest.mark.usefixtures("real_vpp")
+def test_a_real_vpp(hashmvt: Callable[..., Result], tmp_path: Path) -> None:
     result = hashmvt(
         "bench", "vpp", "--flows", "256", "--rounds", "1", "--direction", "all", "--seconds", "0.1",
         "--nats", "nat44-ei,nat44-ed,hashmvt", "--proto", "both", "--json", "--out", tmp_path,
@@ -245,3 +254,26 @@ def test_a_real_vpp(hashmvt: Callable[..., Result], tmp_path: Path) -> None:
     ours = next(row for row in result.json["results"] if row["nat"] == "hashmvt")
     assert set(ours["nodes"]) == {"hashmvt-in2out"}
     assert (tmp_path / "udp-256" / "hashmvt-round1" / "startup.conf").exists()
+
+
+@pytest.mark.vpp
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt(real_vpp: Installation, tmp_path: Path, how: signal.Signals) -> None:
+    command = [sys.executable, "-c", "from hashmvt.cli import main; main()", "bench", "vpp",
+               "--flows", "4096", "--plugins", str(real_vpp.ours)]  # fmt: skip
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+    ) as bench:
+        while not list(tmp_path.glob("hashmvt-bench-*/*/cli.sock")):
+            assert bench.poll() is None
+            time.sleep(0.05)
+        bench.send_signal(how)
+        _, err = bench.communicate()
+    assert (bench.returncode, err.decode().strip()) == (1, "hashmvt: interrupted")
+    assert list(tmp_path.iterdir()) == []
+    assert not list(SHARED_MEMORY.glob(f"hashmvt-bench-{bench.pid}-*"))
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not any(str(tmp_path).encode() in line for line in lines)

@@ -146,7 +146,7 @@ class Campaign:
     ) -> None:
         """Run one trial."""
         setting, scale = self._setting, material.scale
-        with tempfile.TemporaryDirectory(dir=material.directory) as name:
+        with tempfile.TemporaryDirectory(dir=material.root) as name:
             directory = Path(name)
             vpp = Vpp(
                 directory,

@@ -28,8 +28,9 @@ WORKER = "vpp_wk_0"
 _START_S, _STOP_S, _COMMAND_S = 60.0, 20.0, 240.0
 _HUGE_2M = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
 _BUFFERS = 16384
+_SOCKET_PATH = 107
 _BUFFERS_BYTES = _BUFFERS * 2560
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where VPP puts its API's segment
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where VPP puts its API's segment
 _RESIDENT = re.compile(r"^(?:Rss|Shared_Hugetlb|Private_Hugetlb):\s+(\d+) kB", re.MULTILINE)
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _USED = re.compile(r"used: ([\d.]+)([KMG]?)", re.IGNORECASE)
@@ -179,6 +180,8 @@ class Vpp:
             VppError: it ended instead.
 
         """
+        if len(str(self.directory / "stats.sock")) > _SOCKET_PATH:
+            raise VppError(f"{self.directory} is too long for a socket: set a shorter TMPDIR")
         config = self.directory / "startup.conf"
         config.write_text(self.startup, encoding="utf-8")
         command = [str(self._program), "-c", str(config)]
@@ -225,7 +228,7 @@ class Vpp:
             except subprocess.TimeoutExpired:
                 process.kill()
         process.wait()
-        for left in _SHARED_MEMORY.glob(f"{_prefix(self.directory)}*"):
+        for left in SHARED_MEMORY.glob(f"{_prefix(self.directory)}*"):
             left.unlink(missing_ok=True)
 
     # ---- commands ----

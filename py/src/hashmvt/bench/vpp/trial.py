@@ -107,6 +107,7 @@ class Material:
 
     def __init__(self, root: Path, flows: Flows, plan: Plan) -> None:
         """Write them into a directory of their own below ``root``, which belongs to the caller."""
+        self.root = root
         self.directory = root / f"{flows.proto.name.lower()}-{flows.count}"
         self.directory.mkdir()
         self.flows = flows
