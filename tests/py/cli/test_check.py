@@ -48,6 +48,19 @@ def test_warnings_do_not_fail(hashmvt: Callable[..., Result], config: Path) -> N
     )
 
 
+def test_tables_that_do_not_fit_here_are_refused(
+    hashmvt: Callable[..., Result], config: Path
+) -> None:
+    config.write_text(
+        "nat44: {inside: [10.0.0.0/8], pool: [203.0.0.0-203.3.255.255], max_mappings: 268435456}\n"
+        "dataplane: {instances: {initial: 64, max: 64}}\n"
+    )
+    result = hashmvt("check", config)
+    assert result.code == 2
+    assert result.out == ""
+    assert "need more memory than there is" in result.err
+
+
 def test_json(hashmvt: Callable[..., Result], config: Path) -> None:
     found = hashmvt("check", config, "--json").json
     assert found["ok"] is True

@@ -421,3 +421,39 @@ def test_the_shipped_configurations_are_right(path: Path) -> None:
     report = check(path)
     assert [str(p) for p in report.problems] == []
     assert [str(p) for p in report.warnings] == []
+
+
+def test_inside_holds_hosts_only(file: Path) -> None:
+    report = bad(file, "nat44:\n  inside:\n    - 239.0.0.0/8\n  pool: [198.51.100.0/28]\n")
+    assert str(report.problems[0]) == (
+        f"{file}:3: inside 239.0.0.0/8 holds addresses that no host can have "
+        "(224.0.0.0-255.255.255.255); write the prefixes of the hosts"
+    )
+
+
+def test_exempting_everything_is_doubtful(file: Path) -> None:
+    file.write_text(MINIMAL + "  exempt: [0.0.0.0/0]\n")
+    (warning,) = check(file).warnings
+    assert str(warning) == (
+        f"{file}:4: exempt 0.0.0.0/0 means that nothing is translated; "
+        "name the destinations that are not"
+    )
+
+
+@pytest.mark.parametrize("who", ["agent", "coordinator"])
+def test_a_socket_path_fits_the_kernel(file: Path, who: str) -> None:
+    ok(file, MINIMAL + f"{who}: {{control: /{'x' * 106}}}\n")
+    report = bad(file, MINIMAL + f"{who}: {{control: /{'x' * 107}}}\n")
+    assert "has 108 bytes, and the path of a socket at most 107" in str(report.problems[0])
+
+
+def test_one_to_one_rules_do_not_cross(file: Path) -> None:
+    crossed = (
+        "{inside: 10.0.0.1, outside: 192.0.2.1}, {inside: 192.0.2.0/24, outside: 192.0.3.0/24}"
+    )
+    report = bad(file, MINIMAL + f"  static: [{crossed}]\n")
+    assert "inside 192.0.2.0/24 and outside 192.0.2.1/32 of 1:1 rules overlap" in str(
+        report.problems[0]
+    )
+    bad(file, MINIMAL + "  static: [{inside: 100.64.0.0, outside: 100.64.0.0}]\n")
+    bad(file, MINIMAL + "  static: [{inside: 198.51.100.1, outside: 192.0.2.1}]\n")

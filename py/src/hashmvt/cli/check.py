@@ -11,14 +11,14 @@ import click
 
 from hashmvt.cli import USAGE
 from hashmvt.cli.output import Json, number, plural, size, write_json
-from hashmvt.config import Allocation
+from hashmvt.config import Allocation, DataplaneKind
 from hashmvt.config import check as check_file
+from hashmvt.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hashmvt.config import Config
-    from hashmvt.errors import Problem
 
 # What a full instance takes: per mapping its entry, its share of slabs that are partly used, the
 # index and the host records (as `hashmvt bench nat` measures), a further session per mapping, and
@@ -69,11 +69,15 @@ def command(file: Path, *, as_json: bool) -> int:
     """Say what is wrong with the configuration FILE, or what it amounts to.
 
     Every mistake is one line: file, line, reason, and what to write instead. Warnings are values
-    that work but that an RFC advises against. Nothing is started.
+    that work but that an RFC advises against. Nothing is started, but this machine is asked
+    whether the tables fit into what memory it has now.
 
     Exit code 0: it can be used; 2: it cannot.
     """
     report = check_file(file)
+    if report.config and (refusal := _refusal(report.config)):
+        report.problems.append(Problem(file, 0, refusal))
+        report.config = None
     if as_json:
         write_json(_json(report.problems, report.warnings, report.config))
     else:
@@ -84,6 +88,20 @@ def command(file: Path, *, as_json: bool) -> int:
         if report.config:
             click.echo(_text(report.config))
     return 0 if report.config else USAGE
+
+
+def _refusal(config: Config) -> str:
+    """Return why an embedded engine would not begin here; empty when it would."""
+    if config.dataplane.kind is not DataplaneKind.EMBEDDED:
+        return ""
+    from hashmvt.dataplane.embedded import Engine, engine_settings, stepped  # noqa: PLC0415
+    from hashmvt.errors import Rejected  # noqa: PLC0415
+
+    try:
+        Engine(stepped(engine_settings(config))).close()
+    except Rejected as error:
+        return str(error)
+    return ""
 
 
 def _text(config: Config) -> str:

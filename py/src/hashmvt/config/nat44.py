@@ -81,6 +81,7 @@ def read_nat44(section: Section) -> Nat44Config:
         fallback=section.flag("fallback", default=True),
     )
     policies = _policies(section, default, inside, pool)
+    _hosts(section, inside)
     _apart(section, inside, pool)
     statics, endpoints = _statics(section, inside, pool)
     timeouts = section.sub("timeouts")
@@ -110,7 +111,7 @@ def read_nat44(section: Section) -> Nat44Config:
         hold_down=HoldDown(seconds, hold.number("max_share", HoldDown().max_share)),
         fragment_timeout=fragment,
         max_mappings=section.whole("max_mappings", Nat44Config(default).max_mappings),
-        exempt=tuple(item.value for item in _prefixes(section, "exempt")),
+        exempt=_exempt(section),
         statics=statics,
         static_endpoints=endpoints,
     )
@@ -241,6 +242,17 @@ def _pool_item(section: Section, key: Key, value: Value) -> AddressRange | None:
     return _try(section, key, addresses.address_range, str(value))
 
 
+def _hosts(section: Section, inside: list[_Placed[IPv4Network]]) -> None:
+    """Packets from multicast addresses and above are never translated."""
+    for item in inside:
+        if bad := next((u for u in _UNUSABLE if u.overlaps(AddressRange.of(item.value))), None):
+            section.problem(
+                item.key,
+                f"inside {item.value} holds addresses that no host can have ({bad})",
+                "write the prefixes of the hosts",
+            )
+
+
 def _apart(
     section: Section,
     inside: list[_Placed[IPv4Network]],
@@ -256,6 +268,18 @@ def _apart(
                 f"{section.document.line(clash.key)}",
                 "take other addresses for one of them",
             )
+
+
+def _exempt(section: Section) -> tuple[IPv4Network, ...]:
+    result = _prefixes(section, "exempt")
+    for item in result:
+        if item.value.prefixlen == 0:
+            section.warn(
+                item.key,
+                "exempt 0.0.0.0/0 means that nothing is translated",
+                "name the destinations that are not",
+            )
+    return tuple(item.value for item in result)
 
 
 # ---- policies ----
@@ -450,15 +474,40 @@ def _check_rules(
                 f"outside {item.value.outside} of a 1:1 rule lies in inside {network}",
                 "write an address of the outside",
             )
-        for other in rules[:at]:
-            for side in ("inside", "outside"):
-                if getattr(other.value, side) == getattr(item.value, side):
-                    section.problem(
-                        item.key,
-                        f"{side} {getattr(item.value, side)} has a 1:1 rule already, in line "
-                        f"{section.document.line(other.key)}",
-                        "remove one",
-                    )
+        if clash := next(
+            (p for p in pool if p.value.overlaps(AddressRange.of(item.value.inside))), None
+        ):
+            section.problem(
+                item.key,
+                f"inside {item.value.inside} of a 1:1 rule lies in the pool ({clash.value}, "
+                f"line {section.document.line(clash.key)})",
+                "write an inside address",
+            )
+        _check_rule_pairs(section, item, rules[: at + 1])
+
+
+def _check_rule_pairs(
+    section: Section, item: _Placed[StaticRule], rules: list[_Placed[StaticRule]]
+) -> None:
+    """Compare a 1:1 rule with itself and those before it."""
+    for other in rules:
+        line = section.document.line(other.key)
+        for side in ("inside", "outside") if other is not item else ():
+            if getattr(other.value, side) == getattr(item.value, side):
+                section.problem(
+                    item.key,
+                    f"{side} {getattr(item.value, side)} has a 1:1 rule already, in line {line}",
+                    "remove one",
+                )
+        for one, two in ((item, other), (other, item)):
+            if one.value.inside.overlaps(two.value.outside):
+                section.problem(
+                    item.key,
+                    f"inside {one.value.inside} and outside {two.value.outside} of 1:1 rules "
+                    f"overlap (line {line})",
+                    "take other addresses for one of them",
+                )
+                break
 
 
 def _check_endpoints(

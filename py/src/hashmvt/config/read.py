@@ -9,6 +9,7 @@ but an RFC advises against.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,10 @@ from hashmvt.model import EventLog
 
 if TYPE_CHECKING:
     from hashmvt.config.yamlfile import Document
+
+
+MAX_SOCKET_PATH = 107
+"""Bytes: ``sun_path`` of Linux without its end."""
 
 
 @dataclass(slots=True)
@@ -164,10 +169,23 @@ def _tls(section: Section, base: Path) -> TlsConfig | None:
     )
 
 
+def _control(section: Section, base: Path, default: Path) -> Path:
+    """Return the path of a socket, which the kernel keeps in few bytes."""
+    path = base / section.word("control", str(default))
+    length = len(os.fsencode(path))
+    if length > MAX_SOCKET_PATH:
+        section.problem_at(
+            "control" if section.has("control") else "",
+            f"{path} has {length} bytes, and the path of a socket at most {MAX_SOCKET_PATH}",
+            "write a shorter path",
+        )
+    return path
+
+
 def _agent(section: Section, base: Path) -> AgentConfig:
     default = AgentConfig()
     result = AgentConfig(
-        control=base / section.word("control", str(default.control)),
+        control=_control(section, base, default.control),
         name=section.word("name", default.name),
         listen=section.socket("listen", default.listen),
         tls=_tls(section, base),
@@ -186,7 +204,7 @@ def _coordinator(section: Section, base: Path) -> CoordinatorConfig:
     failure = section.sub("failure")
     result = CoordinatorConfig(
         listen=section.socket("listen", default.listen),
-        control=base / section.word("control", str(default.control)),
+        control=_control(section, base, default.control),
         key_file=base / section.word("key_file", str(default.key_file)),
         cpu=section.number("cpu", default.cpu),
         memory=section.number("memory", default.memory),
