@@ -7,6 +7,7 @@ BIN       := $(VENV)/bin
 JOBS      ?= $(shell nproc)
 DATAPLANE ?= embedded
 FUZZ_SECONDS ?= 600
+SOAK_SECONDS ?= 600
 
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
@@ -40,13 +41,13 @@ else echo "failed; $(BUILD)/log/$(2).log ends:"; tail -n 30 $(BUILD)/log/$(2).lo
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install-dep build plugin plugin-build plugin-deb install pkg-deb run test robot fuzz bench fmt check \
+.PHONY: help install-dep build plugin plugin-build plugin-deb install pkg-deb run test robot fuzz soak bench fmt check \
         clean dev c-build
 
 help: ## what can be made
 	@echo 'HashMVT: stateful NAT44 on match-value tables'
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'Variables: DATAPLANE=embedded|vpp, JOBS=$(JOBS), FUZZ_SECONDS=$(FUZZ_SECONDS), PYTHON=...'
+	@echo 'Variables: DATAPLANE=embedded|vpp, JOBS=$(JOBS), FUZZ_SECONDS=$(FUZZ_SECONDS), SOAK_SECONDS=$(SOAK_SECONDS), PYTHON=...'
 
 install-dep: ## install the packages that building and testing need (as root)
 	@scripts/install-dep test
@@ -128,6 +129,9 @@ robot: build dev ## the Robot Framework suites (DATAPLANE=embedded or vpp)
 
 fuzz: $(DEP_TEST) ## fuzz the packet path for FUZZ_SECONDS
 	@scripts/run-tests --only fuzz --fuzz-seconds $(FUZZ_SECONDS)
+
+soak: build dev ## churn in a real VPP for SOAK_SECONDS: everything must come back
+	@$(BIN)/python -W ignore tests/vpp/soak.py --seconds $(SOAK_SECONDS)
 
 bench: build ## measure an instance on this machine
 	@$(BIN)/hashmvt bench nat

@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import HOSTS, INSIDE, OUTSIDE, POOL, SERVER, Nat
 from scapy.layers.inet import IP, UDP, fragment
+
+from conftest import HOSTS, INSIDE, OUTSIDE, POOL, SERVER, Nat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
