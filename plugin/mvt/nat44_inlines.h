@@ -206,8 +206,8 @@ nat44_stage_stray (const nat44_batch_t *batch, nat44_slot_t *slot)
 	mvt_hosts_prefetch_record (batch->hosts, (uint32_t) slot->endpoint, 0);
 }
 
-/* The entry is this endpoint's live mapping, and nothing about sessions or filtering has to be
- * asked: endpoint-independent and untracked, or the inline TCP session in mid-life. */
+/* The entry is this endpoint's live mapping, and nothing more about sessions or filtering has to be
+ * asked: endpoint-independent and untracked, or of the inline session, TCP in mid-life. */
 static inline __attribute__ ((always_inline)) bool
 nat44_plain_hit (const nat44_batch_t *batch, const mvt_entry_t *e, const nat44_slot_t *slot,
 		 const uint8_t *p, unsigned dir)
@@ -226,11 +226,16 @@ nat44_plain_hit (const nat44_batch_t *batch, const mvt_entry_t *e, const nat44_s
 			 ((nat44_word (&e->ext_addr) ^ slot->endpoint ^ (uint64_t) slot->kind << 48)
 			  << 7) != 0)) /* of the state only LIVE counts */
 		return false;
-	if ((uint8_t) slot->kind != MVT_PROTO_TCP)
-		return mvt_likely (e->filter == MVT_FILTER_EI);
+	bool tcp = (uint8_t) slot->kind == MVT_PROTO_TCP;
+	if (!tcp && mvt_likely (e->filter == MVT_FILTER_EI))
+		return true;
+	/* filtered by address alone, a datagram's session has port 0 (nat44_mapping.c) */
+	uint16_t rem_port = mvt_load16 (p + (dir == MVT_IN2OUT ? 22 : 20));
+	if (!tcp && e->filter == MVT_FILTER_AD)
+		rem_port = 0;
 	return mvt_likely (e->rem_addr == mvt_load32 (p + (dir == MVT_IN2OUT ? 16 : 12)) &&
-			   e->rem_port == mvt_load16 (p + (dir == MVT_IN2OUT ? 22 : 20)) &&
-			   mvt_tcp_quiet (e->tcp_state, p[33]));
+			   e->rem_port == rem_port &&
+			   (!tcp || mvt_tcp_quiet (e->tcp_state, p[33])));
 }
 
 static inline __attribute__ ((always_inline)) bool
