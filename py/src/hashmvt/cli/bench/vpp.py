@@ -56,6 +56,7 @@ _VISITS = {
     "random": (Visit.RANDOM,),
     "both": (Visit.SEQUENTIAL, Visit.RANDOM),
 }
+_FIRST = (Visit.NEW, Visit.MORE)
 _PROTOS = {"udp": (Proto.UDP,), "tcp": (Proto.TCP,), "both": (Proto.UDP, Proto.TCP)}
 
 
@@ -406,8 +407,10 @@ def _text(rows: Sequence[Row], found: Findings, rounds: int, heap_page: str) -> 
         if (flows, visit) in touched:
             what += f"; touch: {touched[flows, visit].median:.1f} clocks"
         parts.append(f"\n{what}\n{_table(group, memory=visit is Visit.NEW)}")
-    disturbed = max((row.disturbed for row in rows), default=0.0)
-    parts.append(f"\nothers had the worker's core for at most {disturbed:.1%} of a measurement")
+    parts.append("")
+    for what, visits in (("flows that live", _VISITS["both"]), ("new flows", _FIRST)):
+        most = max((row.disturbed for row in rows if row.case.visit in visits), default=0.0)
+        parts.append(f"others had the worker's core for at most {most:.1%} of the time with {what}")
     if found.absent:
         parts.append(f"\nnot built in this VPP: {', '.join(found.absent)}")
     parts += [f"\n{_sentence(failure)}" for failure in found.failures]
