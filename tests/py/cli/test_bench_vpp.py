@@ -220,10 +220,15 @@ def test_no_vpp(
 def test_plots(bench: Callable[..., Result], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     assert bench("--plot", tmp_path / "new").code == 0
-    names = sorted(path.name for path in (tmp_path / "new").iterdir())
-    assert names == ["vpp-udp-in2out-new.svg", "vpp-udp-in2out-random.svg"]
-    text = (tmp_path / "new" / names[1]).read_text()
-    assert "nat44-ei" in text or "<path" in text
+    names = {path.name for path in (tmp_path / "new").iterdir()}
+    assert names == {
+        f"vpp-udp-in2out-{visit}-{figure}.svg"
+        for visit in ("new", "random")
+        for figure in ("clocks", "mpps")
+    }
+    random = "vpp-udp-in2out-random-{}.svg"
+    assert "plain" in (tmp_path / "new" / random.format("mpps")).read_text()
+    assert "plain" not in (tmp_path / "new" / random.format("clocks")).read_text()
 
 
 @pytest.fixture
