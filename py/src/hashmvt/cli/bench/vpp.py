@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import signal
 import statistics
@@ -20,18 +19,20 @@ from hashmvt.bench.vpp.nats import HASHMVT, NATS, PLAIN
 from hashmvt.bench.vpp.process import Cores, buffer_page, find_installation
 from hashmvt.bench.vpp.traffic import MAX_FLOWS, Flows
 from hashmvt.bench.vpp.trial import Failure, Plan, Sample, Visit, Way
-from hashmvt.cli import DONE, FAILED, Failed, say
+from hashmvt.cli import DONE, FAILED, say
 from hashmvt.cli.bench.common import (
     HELP,
     NumbersType,
     Spread,
     heading,
     json_option,
+    plot_option,
     progress,
     seed_option,
     write_results,
 )
 from hashmvt.cli.bench.nat import default_config
+from hashmvt.cli.bench.plot import Axes, Line, Plots
 from hashmvt.cli.output import Column, Json, number, size, table
 from hashmvt.dataplane.embedded import engine_settings, stepped
 from hashmvt.dataplane.embedded.bench import Case, measure
@@ -56,6 +57,7 @@ _VISITS = {
     "random": (Visit.RANDOM,),
     "both": (Visit.SEQUENTIAL, Visit.RANDOM),
 }
+_FIRST = (Visit.NEW, Visit.MORE)
 _PROTOS = {"udp": (Proto.UDP,), "tcp": (Proto.TCP,), "both": (Proto.UDP, Proto.TCP)}
 
 
@@ -269,13 +271,7 @@ def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep VPP's version, startup.conf, commands and raw counters there.",
 )
-@click.option(
-    "--plot",
-    "plots",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Draw clocks and Mpps over flows there.",
-)
+@plot_option
 @json_option
 def command(
     *,
@@ -294,7 +290,7 @@ def command(
     program: str | None,
     plugins: Path | None,
     keep: Path | None,
-    plots: Path | None,
+    plot_dir: Path | None,
     as_json: bool,
 ) -> int:
     """Measure HashMVT and VPP's own NATs on equal traffic, as root.
@@ -306,7 +302,7 @@ def command(
     """
     if main_core == worker_core:
         raise click.UsageError("main thread and worker need a core each")
-    draw = None if plots is None else _plotter()
+    plots = Plots(plot_dir) if plot_dir else None
     setting = Setting(
         find_installation(program, plugins),
         Cores(main_core, worker_core),
@@ -326,8 +322,8 @@ def command(
         write_results([*figures, *_failures_json(found)])
     else:
         click.echo(_text(rows, found, rounds, heap_page))
-    if draw is not None and plots is not None:
-        draw(rows, plots)
+    if plots:
+        _draw(rows, plots)
     return _verdict(found)
 
 
@@ -366,15 +362,29 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _plotter() -> Callable[[Sequence[Row], Path], list[Path]]:
-    """Return what draws, before anything is measured in vain."""
-    try:
-        draw: Callable[[Sequence[Row], Path], list[Path]] = importlib.import_module(
-            "hashmvt.cli.bench.vpp_plot"
-        ).draw
-    except ModuleNotFoundError as error:
-        raise Failed(f"plots need {error.name}: pip install 'hashmvt[plot]'") from error
-    return draw
+def _draw(rows: Sequence[Row], plots: Plots) -> None:
+    """Draw clocks and Mpps of each NAT over the flows: of each protocol, direction and order."""
+    groups: dict[tuple[Proto, Way, Visit], list[Row]] = {}
+    for row in rows:
+        case = row.case
+        groups.setdefault((case.flows.proto, case.way, case.visit), []).append(row)
+    for (proto, way, visit), group in groups.items():
+        name = f"vpp-{proto.name.lower()}-{way}-{visit}"
+        title = f"{proto.name} {way}, {_words(visit)}"
+        with_nodes = [row for row in group if row.nodes]
+        clocks = Axes(title, "flows", "clocks of all nodes that the NAT adds", log_x=True)
+        mpps = Axes(title, "flows", "Mpps of the whole path", log_x=True)
+        plots.lines(f"{name}-clocks", clocks, _lines(with_nodes, lambda row: row.clocks))
+        plots.lines(f"{name}-mpps", mpps, _lines(group, lambda row: row.mpps))
+
+
+def _lines(rows: Sequence[Row], figure: Callable[[Row], Spread]) -> list[Line]:
+    """Return a line for each NAT."""
+    lines = []
+    for nat in dict.fromkeys(row.case.nat for row in rows):
+        mine = [row for row in rows if row.case.nat == nat]
+        lines.append(Line(nat, [r.case.flows.count for r in mine], [figure(r) for r in mine]))
+    return lines
 
 
 def _verdict(found: Findings) -> int:
@@ -406,8 +416,10 @@ def _text(rows: Sequence[Row], found: Findings, rounds: int, heap_page: str) -> 
         if (flows, visit) in touched:
             what += f"; touch: {touched[flows, visit].median:.1f} clocks"
         parts.append(f"\n{what}\n{_table(group, memory=visit is Visit.NEW)}")
-    disturbed = max((row.disturbed for row in rows), default=0.0)
-    parts.append(f"\nothers had the worker's core for at most {disturbed:.1%} of a measurement")
+    parts.append("")
+    for what, visits in (("flows that live", _VISITS["both"]), ("new flows", _FIRST)):
+        most = max((row.disturbed for row in rows if row.case.visit in visits), default=0.0)
+        parts.append(f"others had the worker's core for at most {most:.1%} of the time with {what}")
     if found.absent:
         parts.append(f"\nnot built in this VPP: {', '.join(found.absent)}")
     parts += [f"\n{_sentence(failure)}" for failure in found.failures]

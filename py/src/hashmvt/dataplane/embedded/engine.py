@@ -532,5 +532,3 @@ def rejected(code: int, sentence: str) -> Rejected:
     except ValueError:
         known = ErrorCode.INVALID
     return Rejected(known, sentence or convert.text(lib.mvt_err_text(code)))
-
-
