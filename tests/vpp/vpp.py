@@ -118,7 +118,9 @@ class Vpp:
         self._macs: dict[str, tuple[str, str]] = {}
         self._streams = 0
         directory.mkdir(parents=True, exist_ok=True)
-        cpu = f"cpu {{ use-pthreads workers {workers} }}" if workers else "cpu { use-pthreads }"
+        # before all else of the machine: VPP ends when a worker is kept waiting for a second
+        first = f"workers {workers} scheduler-policy rr scheduler-priority 1" if workers else ""
+        cpu = f"cpu {{ use-pthreads {first} }}"
         self._config = directory / "startup.conf"
         self._config.write_text(
             f"""unix {{
@@ -255,7 +257,11 @@ hashmvt {{ {section} }}
         client = VPPApiClient(
             bootstrapapi=True, server_address=str(self.directory / "api.sock"), read_timeout=60
         )
-        client.connect(f"hashmvt-tests-{name}")
+        try:
+            client.connect(f"hashmvt-tests-{name}")
+        except OSError:
+            client.transport.socket.close()
+            raise
         return client
 
     @property

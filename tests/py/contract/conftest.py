@@ -4,12 +4,19 @@
 A dataplane passes the contract when every test here passes on it. To add one, append a ``Kind``:
 its name, how it is opened for a ``Setup``, and markers (such as ``pytest.mark.vpp``). What it
 cannot do, its capabilities say; the suite never asks which one it has.
+
+VPP runs where it is installed, the plugin is built and we are root: one process with four workers
+for all tests, started by the first of them; each test enables the NAT afresh.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
@@ -20,19 +27,41 @@ import grpc.aio
 import pytest
 
 from hashmvt.config import AddressRange, Config, Instances, Nat44Config, PolicyConfig, plan_policy
-from hashmvt.config.values import DataplaneConfig, EmbeddedConfig
+from hashmvt.config.values import DataplaneConfig, DataplaneKind, EmbeddedConfig, VppConfig
 from hashmvt.control.service import DataplaneService
 from hashmvt.dataplane.embedded import EmbeddedDataplane, engine_settings, stepped
 from hashmvt.dataplane.memory import MemoryDataplane
 from hashmvt.dataplane.remote import RemoteDataplane
 from hashmvt.dataplane.rpc import methods
+from hashmvt.dataplane.vpp import VppDataplane, vpp_settings
 from hashmvt.model import EventLog
 
 if TYPE_CHECKING:
+    from port import Port
+    from vpp import Vpp
+
     from hashmvt.dataplane import Dataplane
+
+VPP_TESTS = str(Path(__file__).resolve().parents[2] / "vpp")  # the launcher and the port
+if VPP_TESTS not in sys.path:
+    sys.path.insert(0, VPP_TESTS)
 
 INSIDE = IPv4Network("10.0.0.0/8")
 POOL = IPv4Network("198.51.100.0/30")
+
+
+@dataclass(frozen=True, slots=True)
+class RunningVpp:
+    """The VPP of all tests."""
+
+    vpp: Vpp
+    port: Port
+
+    @property
+    def config(self) -> VppConfig:
+        """How it is reached."""
+        directory = self.vpp.directory
+        return VppConfig(directory / "api.sock", directory / "stats.sock", ("pg0",), ("pg1",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +69,20 @@ class Setup:
     """What a test wants of its dataplane."""
 
     tmp_path: Path
+    vpp: Callable[[], RunningVpp]
     initial: int = 1
     most: int = 4
 
-    def config(self) -> Config:
+    def config(self, kind: DataplaneKind = DataplaneKind.EMBEDDED) -> Config:
         policy = PolicyConfig(inside=(INSIDE,), pool=(AddressRange.of(POOL),))
         return Config(
             path=Path("contract"),
             nat44=Nat44Config(policy, max_mappings=4096),
             dataplane=DataplaneConfig(
-                instances=Instances(self.initial, self.most), embedded=EmbeddedConfig("", "")
+                kind=kind,
+                instances=Instances(self.initial, self.most),
+                embedded=EmbeddedConfig("", ""),
+                vpp=self.vpp().config if kind is DataplaneKind.VPP else VppConfig(),
             ),
         )
 
@@ -110,12 +143,79 @@ async def remote(setup: Setup) -> AsyncIterator[Dataplane]:
             await server.stop(None)
 
 
+@contextlib.asynccontextmanager
+async def vpp(setup: Setup) -> AsyncIterator[Dataplane]:
+    """The NAT of a VPP, enabled for this test."""
+    running = setup.vpp()
+    settings = replace(vpp_settings(setup.config(DataplaneKind.VPP)), events=EventLog.MAPPING)
+    try:
+        dataplane = await VppDataplane.open(settings, port=running.port)
+        try:
+            yield dataplane
+        finally:
+            await dataplane.aclose()
+    finally:
+        running.port.disable()
+
+
+def no_vpp() -> str | None:
+    """Why there is none to test, or None."""
+    from vpp import find_plugins, find_vpp  # noqa: PLC0415 - not where nobody asks
+
+    if find_vpp() is None:
+        return "VPP is not installed"
+    if find_plugins() is None:
+        return "the VPP plugin is not built"
+    return None if os.geteuid() == 0 else "VPP needs root"
+
+
+@pytest.fixture(scope="session")
+def running_vpp() -> Iterator[Callable[[], RunningVpp]]:
+    """Return how a test gets the one VPP; whoever asks first starts it."""
+    running: list[RunningVpp] = []
+    with contextlib.ExitStack() as stack:
+
+        def get() -> RunningVpp:
+            if not running:
+                running.append(stack.enter_context(run_vpp()))
+            return running[0]
+
+        yield get
+
+
+@contextlib.contextmanager
+def run_vpp() -> Iterator[RunningVpp]:
+    """Run a VPP in a directory of its own, and see that it ended well."""
+    from port import Port  # noqa: PLC0415
+    from vpp import Vpp  # noqa: PLC0415
+
+    directory = Path(tempfile.gettempdir()) / f"hmvt-contract-{os.getpid()}"
+    process = Vpp(directory, workers=4)
+    process.start()
+    try:
+        yield RunningVpp(process, Port(process))
+    finally:
+        process.stop()
+    assert process.status == 0, (directory / "stdout").read_text(errors="replace")[-3000:]
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 KINDS = [
     Kind("memory", memory),
     Kind("stepped", lambda setup: embedded(setup, threads=False)),
     Kind("threaded", lambda setup: embedded(setup, threads=True)),
     Kind("remote", remote),
+    Kind("vpp", vpp, (pytest.mark.vpp,)),
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs VPP where it cannot run, and give it time to start."""
+    for item in items:
+        if item.get_closest_marker("vpp"):
+            item.add_marker(pytest.mark.timeout(60))
+            if why := no_vpp():
+                item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.fixture(params=[pytest.param(kind, id=kind.name, marks=kind.marks) for kind in KINDS])
@@ -126,14 +226,18 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-async def plane(kind: Kind, tmp_path: Path) -> AsyncIterator[Dataplane]:
+async def plane(
+    kind: Kind, tmp_path: Path, running_vpp: Callable[[], RunningVpp]
+) -> AsyncIterator[Dataplane]:
     """One active instance of four."""
-    async with kind.open(Setup(tmp_path)) as dataplane:
+    async with kind.open(Setup(tmp_path, running_vpp)) as dataplane:
         yield dataplane
 
 
 @pytest.fixture
-async def pair(kind: Kind, tmp_path: Path) -> AsyncIterator[Dataplane]:
+async def pair(
+    kind: Kind, tmp_path: Path, running_vpp: Callable[[], RunningVpp]
+) -> AsyncIterator[Dataplane]:
     """Two active instances of four."""
-    async with kind.open(Setup(tmp_path, initial=2)) as dataplane:
+    async with kind.open(Setup(tmp_path, running_vpp, initial=2)) as dataplane:
         yield dataplane

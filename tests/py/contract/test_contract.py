@@ -32,6 +32,8 @@ from hashmvt.model import (
 from hashmvt.names import DropReason, ErrorCode, EventType, PassReason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hashmvt.model import InstanceSnapshot, Outcome
 
 REMOTE = IPv4Address("203.0.113.9")
@@ -66,6 +68,19 @@ async def open_mapping(plane: Dataplane, source: Endpoint) -> Endpoint:
     assert flow.target.addr == target.addr
     assert packets.sound(outcome.data)
     return flow.source
+
+
+async def open_mappings(plane: Dataplane, sources: Sequence[Endpoint]) -> list[Endpoint]:
+    """The same for many at once."""
+    if not plane.capabilities.inject:
+        pytest.skip("this dataplane takes packets from its devices only")
+    batch = [
+        Packet(packets.make(one, remote(proto=one.proto), b"payload"), Direction.IN2OUT)
+        for one in sources
+    ]
+    flows = [packets.parse(outcome.data) for outcome in await plane.inject(batch)]
+    assert all(flow is not None and flow.target.addr == REMOTE for flow in flows)
+    return [flow.source for flow in flows if flow is not None]
 
 
 async def instance(plane: Dataplane, number: int) -> InstanceSnapshot:
@@ -117,8 +132,7 @@ async def test_buckets_say_to_whom_a_host_belongs(pair: Dataplane) -> None:
     assert buckets == await pair.buckets(hosts)
     owners = [home.tables[home.ranges[0].table or 0][bucket] for bucket in buckets]
     assert set(owners) == {0, 1}
-    for host in hosts:
-        await open_mapping(pair, udp(str(host), 4000))
+    await open_mappings(pair, [udp(str(host), 4000) for host in hosts])
     for host, owner in zip(hosts, owners, strict=True):
         page = await pair.mappings(MappingFilter(inside=IPv4Network(host)))
         assert [mapping.instance for mapping in page.items] == [owner]
@@ -162,17 +176,15 @@ async def test_a_mapping_does_not_depend_on_the_destination(plane: Dataplane) ->
 async def test_a_host_keeps_its_external_address(pair: Dataplane) -> None:
     """RFC 4787 REQ-2."""
     for host in range(1, 9):
-        addresses = {
-            (await open_mapping(pair, udp(f"10.0.{host}.1", port))).addr
-            for port in range(2000, 2016)
-        }
+        endpoints = [udp(f"10.0.{host}.1", port) for port in range(2000, 2016)]
+        addresses = {external.addr for external in await open_mappings(pair, endpoints)}
         assert len(addresses) == 1
 
 
 async def test_no_external_endpoint_is_given_twice(pair: Dataplane) -> None:
     """RFC 4787 REQ-3."""
     inside = [udp(f"10.0.{host}.1", port) for host in range(16) for port in range(3000, 3016)]
-    external = [await open_mapping(pair, endpoint) for endpoint in inside]
+    external = await open_mappings(pair, inside)
     assert len(set(external)) == len(inside)
 
 
@@ -285,8 +297,7 @@ async def test_filters_mean_what_they_say(pair: Dataplane) -> None:
 @pytest.mark.parametrize("limit", [1, 7, 1000])
 async def test_pages_hold_everything_once(pair: Dataplane, limit: int) -> None:
     inside = {udp(f"10.0.{host}.1", port) for host in range(8) for port in range(4000, 4008)}
-    for endpoint in inside:
-        await open_mapping(pair, endpoint)
+    await open_mappings(pair, sorted(inside))
     seen: Counter[Endpoint] = Counter()
     cursor: str | None = ""
     while cursor is not None:
@@ -411,14 +422,14 @@ async def test_a_draining_instance_keeps_its_mappings_until_they_end(plane: Data
 
 async def test_shard_moves_a_share_and_no_mapping(plane: Dataplane) -> None:
     endpoints = [udp("10.0.0.1", port) for port in range(1000, 1064)]
-    external = [await open_mapping(plane, endpoint) for endpoint in endpoints]
+    external = await open_mappings(plane, endpoints)
     await plane.activate(1)
     free = (await instance(plane, 0)).gauges.blocks_free
     moved = await plane.shard(80, from_instance=0, to_instance=1)
     assert abs(moved - free * 0.8) <= 8
     assert (await instance(plane, 1)).gauges.blocks == moved
     assert (await instance(plane, 0)).gauges.mappings == len(endpoints)
-    again = [await open_mapping(plane, endpoint) for endpoint in endpoints]
+    again = await open_mappings(plane, endpoints)
     assert again == external
 
 
@@ -652,9 +663,8 @@ async def test_static_mappings_that_cannot_be(plane: Dataplane) -> None:
 
 async def test_deleting_mappings(plane: Dataplane) -> None:
     await plane.static_add(STATIC)
-    for host in ("10.0.0.1", "10.0.0.2"):
-        for port in range(1000, 1005):
-            await open_mapping(plane, udp(host, port))
+    hosts = ("10.0.0.1", "10.0.0.2")
+    await open_mappings(plane, [udp(host, port) for host in hosts for port in range(1000, 1005)])
     where = MappingFilter(inside=IPv4Network("10.0.0.1/32"))
     assert await plane.mapping_delete(where) == 5
     assert await plane.mapping_delete(where) == 0
@@ -706,8 +716,8 @@ async def test_a_removed_address_drains(plane: Dataplane) -> None:
     )
     await plane.set_policy(smaller)
     assert await open_mapping(plane, udp("10.0.0.1", 1000)) == external
-    for host in range(2, 34):
-        assert (await open_mapping(plane, udp(f"10.0.0.{host}", 1000))).addr != external.addr
+    others = await open_mappings(plane, [udp(f"10.0.0.{host}", 1000) for host in range(2, 34)])
+    assert external.addr not in {other.addr for other in others}
     await plane.set_policy(replace(smaller, generation=3), force=True)
     answer = await send(plane, remote(), external, Direction.OUT2IN)
     assert answer.verdict is not Verdict.TRANSLATED

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from hashmvt.model import Block, Event, HomeMap, InstanceSnapshot, Snapshot
 
 NAME = "hashmvt-agent"
-KEY_RETRY_S = 5.0
 TIDY_POOL_S = 10.0
 
 log = logging.getLogger(__name__)
@@ -68,6 +67,7 @@ class Agent:
         self._plane = plane
         self._boot_id = secrets.randbits(64)
         self._said = ""
+        self._no_key = ""
 
     async def serve(self, stop: asyncio.Event, reload: asyncio.Event) -> None:
         """Serve until `stop`.
@@ -96,9 +96,7 @@ class Agent:
     # ---- heartbeat ----
 
     async def _heartbeats(self) -> None:
-        key = await self._key()
-        host = self._plane.capabilities.host
-        sender = wire.Sender(host, key, self._boot_id)
+        sender: wire.Sender | None = None
         address = self.config.coordinator.listen
         before: Snapshot | None = None
         home: HomeMap | None = None
@@ -118,8 +116,10 @@ class Agent:
                 self._content()
                 beats = beats_of(before, snapshot)
                 before = snapshot
+                sender = sender or self._sender()
                 try:
-                    for datagram in sender.datagrams(home, beats, now_ms=_now_ms()):
+                    datagrams = sender.datagrams(home, beats, now_ms=_now_ms()) if sender else ()
+                    for datagram in datagrams:
                         sock.sendto(datagram, _split(address))
                     failed = False
                 except OSError as error:
@@ -141,17 +141,16 @@ class Agent:
             self._said = ""
             log.info("the dataplane is back")
 
-    async def _key(self) -> bytes:
-        """The key; while there is none, the agent works and sends nothing."""
-        said = ""
-        while True:
-            try:
-                return keyfile.load_key(self.config.coordinator.key_file)
-            except ConfigError as error:
-                if str(error) != said:
-                    said = str(error)
-                    log.warning("no heartbeats are sent: %s", said)
-            await asyncio.sleep(KEY_RETRY_S)
+    def _sender(self) -> wire.Sender | None:
+        """Return what makes heartbeats; while there is no key, the agent works and sends none."""
+        try:
+            key = keyfile.load_key(self.config.coordinator.key_file)
+        except ConfigError as error:
+            if str(error) != self._no_key:
+                self._no_key = str(error)
+                log.warning("no heartbeats are sent: %s", error)
+            return None
+        return wire.Sender(self._plane.capabilities.host, key, self._boot_id)
 
     # ---- events ----
 

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from hashmvt.dataplane.vpp.settings import VppSettings
 
@@ -54,14 +55,5 @@ class Link(Protocol):
         ...
 
 
-class Opener(Protocol):
-    """Opens links."""
-
-    def __call__(self, settings: VppSettings) -> Link:
-        """Connect to VPP.
-
-        Raises:
-            Unavailable: it cannot be done; says what to do.
-
-        """
-        ...
+Opener = Callable[["VppSettings"], Link]
+"""Connects to VPP. Raises ``Unavailable`` when it cannot be done, and says what to do."""

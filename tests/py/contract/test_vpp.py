@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: ASYNC110, ASYNC240 - tests wait for what will be, and files are small
+"""What only a real VPP can show: restarts of either side, and the programs on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hashmvt.config import (
+    AddressRange,
+    Config,
+    DataplaneConfig,
+    DataplaneKind,
+    Instances,
+    Nat44Config,
+    PolicyConfig,
+    VppConfig,
+)
+from hashmvt.dataplane import packets
+from hashmvt.dataplane.vpp import VppDataplane, vpp_settings
+from hashmvt.errors import Unavailable
+from hashmvt.model import (
+    Direction,
+    Endpoint,
+    InstanceState,
+    MappingFilter,
+    Packet,
+    Proto,
+    StaticMapping,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from port import Port
+    from vpp import Vpp
+
+pytestmark = pytest.mark.vpp
+
+BIN = Path(sys.executable).parent
+STATIC = StaticMapping(
+    Endpoint(IPv4Address("10.3.3.3"), 8000, Proto.UDP),
+    Endpoint(IPv4Address("198.51.100.1"), 80, Proto.UDP),
+)
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A short name, for sockets."""
+    path = Path(tempfile.mkdtemp(prefix="hmvt-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def vpp(directory: Path) -> Iterator[Vpp]:
+    """A VPP of this test; without workers it starts at once."""
+    from vpp import Vpp  # noqa: PLC0415
+
+    process = Vpp(directory)
+    with process:
+        yield process
+
+
+def plug(vpp: Vpp) -> Port:
+    from port import Port  # noqa: PLC0415
+
+    return Port(vpp)
+
+
+def config_of(directory: Path, **nat44: Any) -> Config:
+    policy = PolicyConfig(
+        inside=(IPv4Network("10.0.0.0/8"),),
+        pool=(AddressRange.of(IPv4Network("198.51.100.0/30")),),
+    )
+    return Config(
+        path=Path("test"),
+        nat44=Nat44Config(policy, max_mappings=4096, **nat44),
+        dataplane=DataplaneConfig(
+            kind=DataplaneKind.VPP,
+            instances=Instances(0, 4),
+            vpp=VppConfig(directory / "api.sock", directory / "stats.sock", ("pg0",), ("pg1",)),
+        ),
+    )
+
+
+async def send(plane: VppDataplane) -> Verdict:
+    source = Endpoint(IPv4Address("10.0.0.1"), 1000, Proto.UDP)
+    target = Endpoint(IPv4Address("203.0.113.9"), 53, Proto.UDP)
+    (outcome,) = await plane.inject([Packet(packets.make(source, target), Direction.IN2OUT)])
+    return outcome.verdict
+
+
+async def why_not(plane: VppDataplane) -> str:
+    """Why it does not answer, if so."""
+    try:
+        await plane.snapshot()
+    except Unavailable as error:
+        return str(error)
+    return ""
+
+
+async def test_a_new_agent_finds_the_mappings_of_the_old_one(vpp: Vpp, directory: Path) -> None:
+    port = plug(vpp)
+    settings = vpp_settings(config_of(directory))
+    first = await VppDataplane.open(settings, port=port)
+    assert await send(first) is Verdict.TRANSLATED
+    await first.static_add(STATIC)
+    (dynamic,) = (await first.mappings(MappingFilter(statics=False))).items
+    barriers = vpp.api.hashmvt_get().barriers
+    await first.aclose()
+    second = await VppDataplane.open(settings, port=port)
+    try:
+        (found,) = (await second.mappings(MappingFilter(statics=False))).items
+        assert (found.inside, found.external) == (dynamic.inside, dynamic.external)
+        # what the configuration has not, it takes away: it is what the file says
+        assert (await second.mappings(MappingFilter(statics=True))).items == ()
+        assert vpp.api.hashmvt_get().barriers <= barriers + 1  # only the list of interfaces
+    finally:
+        await second.aclose()
+
+
+async def test_a_vpp_that_was_restarted_gets_its_nat_again(vpp: Vpp, directory: Path) -> None:
+    plane = await VppDataplane.open(vpp_settings(config_of(directory)), port=plug(vpp))
+    try:
+        policy = await plane.policy()
+        await plane.set_policy(
+            type(policy)(
+                generation=7,
+                policies=policy.policies,
+                inside=policy.inside,
+                runs=policy.runs,
+                exempt=(IPv4Network("192.0.2.0/24"),),
+                endpoints=(STATIC,),
+            )
+        )
+        vpp.stop()
+        with pytest.raises(Unavailable, match="VPP is not running"):
+            await plane.snapshot()
+        vpp.start()
+        # VPP listens before its interfaces are there, as where another controller makes them
+        async with asyncio.timeout(20):
+            while "VPP has no interface 'pg0'" not in await why_not(plane):
+                await asyncio.sleep(0.1)
+        port = plug(vpp)
+        plane._nat._port = port  # type: ignore[attr-defined]
+        async with asyncio.timeout(20):
+            while await why_not(plane):
+                await asyncio.sleep(0.1)
+        found = await plane.policy()
+        assert (found.generation, found.exempt, found.endpoints) == (
+            7,
+            (IPv4Network("192.0.2.0/24"),),
+            (STATIC,),
+        )
+        assert len((await plane.mappings(MappingFilter(statics=True))).items) == 1
+        assert await send(plane) is Verdict.TRANSLATED
+        assert [i.state for i in (await plane.snapshot()).instances] == [InstanceState.ACTIVE]
+    finally:
+        await plane.aclose()
+
+
+async def test_counters_are_those_of_now(vpp: Vpp, directory: Path) -> None:
+    """The stats segment is written ten times a second; a snapshot does not wait for that."""
+    plane = await VppDataplane.open(vpp_settings(config_of(directory)), port=plug(vpp))
+    try:
+        for count in range(1, 4):
+            assert await send(plane) is Verdict.TRANSLATED
+            (one,) = (await plane.snapshot()).instances
+            assert one.counters.translated_in2out == count
+    finally:
+        await plane.aclose()
+
+
+async def test_a_vpp_without_the_plugin_says_so(directory: Path) -> None:
+    from vpp import Vpp  # noqa: PLC0415
+
+    process = Vpp(directory)
+    text = process._config.read_text()
+    text = text.replace("plugin hashmvt_plugin.so { enable }", "")
+    process._config.write_text(text.replace("hashmvt {  }", ""))
+    with process, pytest.raises(Unavailable, match="runs without the HashMVT plugin: install"):
+        await VppDataplane.open(vpp_settings(config_of(directory)))
+
+
+FILE = """
+nat44:
+  inside: [10.0.0.0/8]
+  pool: [198.51.100.0/30]
+  max_mappings: 4096
+  timeouts: {{udp: {udp}}}
+dataplane:
+  kind: vpp
+  vpp: {{api: {folder}/api.sock, stats: {folder}/stats.sock, inside: [pg0], outside: [pg1]}}
+agent: {{control: {folder}/agent.sock}}
+coordinator: {{control: {folder}/coord.sock, listen: "127.0.0.1:{port}", heartbeat: 0.2}}
+log: {{events: "off"}}
+"""
+
+
+async def test_the_agent_brings_about_its_file_and_serves_it(vpp: Vpp, directory: Path) -> None:
+    """Start, show, reload by SIGHUP, end: VPP's NAT goes on."""
+    plug(vpp)
+    path = directory / "hashmvt.yaml"
+    path.write_text(FILE.format(folder=directory, port=40000 + os.getpid() % 20000, udp=300))
+    log = directory / "agent.log"
+    agent = start("hashmvt-agent", "-c", str(path), log=log)
+    try:
+        await said(log, "serving")
+        shown = show(directory, "instances")
+        assert [one["state"] for one in shown["instances"]] == ["active"]
+        path.write_text(path.read_text().replace("udp: 300", "udp: 200"))
+        agent.send_signal(signal.SIGHUP)
+        await said(log, "reloaded: nat44.timeouts.udp: 300 -> 200")
+        _, policies = vpp.api.hashmvt_policy_get()
+        assert policies[0].policy.timeouts[0] == 200
+    finally:
+        agent.terminate()
+        assert agent.wait(20) == 0, log.read_text()
+    assert vpp.api.hashmvt_get().enabled
+
+
+def start(*command: str, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as out:
+        return subprocess.Popen([str(BIN / command[0]), *command[1:]], stdout=out, stderr=out)
+
+
+async def said(log: Path, words: str) -> None:
+    try:
+        async with asyncio.timeout(30):
+            while words not in log.read_text():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"{words!r} was not said: {log.read_text()}") from None
+
+
+def show(directory: Path, what: str) -> Any:
+    command = [str(BIN / "hashmvt"), "show", what, "--json", "--socket", f"{directory}/agent.sock"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
