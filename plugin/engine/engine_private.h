@@ -432,6 +432,9 @@ void statics_forget (mvt_engine_t *engine, mvt_prefix4_t outside);
 /* ---- house.c ---- => control is held */
 
 void house_round (mvt_engine_t *engine);
+/* Stepped: before a batch of an instance without a free block, which the next round would come too
+ * late for: half of what the richest one has. */
+void house_feed (mvt_engine_t *engine, uint32_t id);
 
 /* ---- rest.c: under `control` ---- */
 

@@ -175,6 +175,21 @@ refill (mvt_engine_t *engine, view_t *v)
 	}
 }
 
+void
+house_feed (mvt_engine_t *engine, uint32_t id)
+{
+	view_t v;
+	uint32_t from;
+
+	if (!(engine->home.named >> id & 1) || !engine_has_nat (engine, id) ||
+	    GAUGE (engine, id, blocks_free) != 0)
+		return;
+	look (engine, &v);
+	from = richest (engine, &v, id);
+	if (from != MVT_NONE)
+		move (engine, &v, from, id, MVT_NONE, (v.free[from] + 1) / 2);
+}
+
 /* While the home map still sends it new hosts, an instance that drains keeps what it needs. */
 static void
 drain (mvt_engine_t *engine, view_t *v, uint32_t id)

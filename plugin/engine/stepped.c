@@ -143,6 +143,8 @@ run (mvt_engine_t *engine, uint32_t now)
 			uint32_t n = q->n < MVT_BATCH_MAX ? q->n : MVT_BATCH_MAX;
 			uint64_t before = engine_cycles ();
 
+			if (n && engine->n > 1)
+				house_feed (engine, i);
 			if (n)
 			{
 				memcpy (pkts, q->pkt + q->head, n * sizeof *pkts);

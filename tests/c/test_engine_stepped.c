@@ -766,6 +766,38 @@ jobs_are_for_what_callers_may_ask (void **state)
 	mvt_engine_free (e);
 }
 
+/* Two blocks for three instances: whoever has none is given one before its first flow, which is
+ * not lost; the third finds none that is free, and only then is it lost. */
+static void
+a_starved_instance_is_fed_before_its_batch (void **state)
+{
+	(void) state;
+	fx_policy_t policy;
+	fx_policy (&policy, 1, 0, 1);
+	mvt_engine_config_t config = fx_config (&policy, 3, 3);
+	uint64_t ports[1024] = { 0 };
+
+	memset (ports + 512, 0xff, 512 * sizeof *ports); /* 32768 to 65535 */
+	config.allocatable = ports;
+	config.block_size = 16384;
+	mvt_engine_t *e = fx_new (&config);
+	mvt_home_range_t more[2] = {
+		{ .prefix = { FX_INSIDE + (1 << 16), 16, { 0 } },
+		  .table = MVT_NONE,
+		  .instance = 1 },
+		{ .prefix = { FX_INSIDE + (2 << 16), 16, { 0 } }, .table = MVT_NONE, .instance = 2 }
+	};
+	uint32_t translated = 0;
+
+	assert_int_equal (fx_home (e, 1, 0, more, 2, 1), 0);
+	for (uint32_t i = 3; i-- > 0;)
+		translated +=
+			fx_udp (e, (i << 16) + 1, 1000, NULL).verdict == MVT_VERDICT_TRANSLATED;
+	assert_int_equal (translated, 2);
+	assert_int_equal (fx_dropped (e, MVT_DROP_OUT_OF_PORTS), 1);
+	mvt_engine_free (e);
+}
+
 int
 main (void)
 {
@@ -789,6 +821,7 @@ main (void)
 		cmocka_unit_test (added_addresses_are_shared_out),
 		cmocka_unit_test (static_mapping_is_found_from_everywhere),
 		cmocka_unit_test (jobs_are_for_what_callers_may_ask),
+		cmocka_unit_test (a_starved_instance_is_fed_before_its_batch),
 	};
 	return cmocka_run_group_tests (tests, NULL, NULL);
 }
