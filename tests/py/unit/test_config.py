@@ -457,3 +457,14 @@ def test_one_to_one_rules_do_not_cross(file: Path) -> None:
     )
     bad(file, MINIMAL + "  static: [{inside: 100.64.0.0, outside: 100.64.0.0}]\n")
     bad(file, MINIMAL + "  static: [{inside: 198.51.100.1, outside: 192.0.2.1}]\n")
+
+
+def test_fewer_blocks_than_instances_are_doubtful(file: Path) -> None:
+    big = "nat44: {inside: [10.0.0.0/8], pool: [198.51.100.1], block_size: 16384}\n"
+    ok(file, big + "dataplane: {instances: {max: 3}}\n")
+    assert check(file).warnings == []
+    file.write_text(big + "dataplane: {instances: {max: 4}}\n")
+    (warning,) = check(file).warnings
+    assert warning.reason == (
+        "4 instances share 3 blocks of 16384 ports: hosts of an instance that has none are refused"
+    )

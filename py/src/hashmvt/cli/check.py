@@ -49,13 +49,12 @@ def summarise(config: Config) -> Summary:
     nat44 = config.nat44
     addresses = sum(item.count for item in nat44.pool)
     ports = sum(1 for port in range(_PORTS) if nat44.allocatable(port))
-    whole = (nat44.ports.last - nat44.ports.first + 1) // nat44.block_size
     full = nat44.max_mappings
     every_block = addresses * (_PORTS // nat44.block_size)
     return Summary(
         addresses=addresses,
         ports_per_address=ports,
-        blocks=addresses * whole,
+        blocks=addresses * nat44.blocks_per_address,
         capacity=addresses * ports,
         max_mappings=full * config.dataplane.instances.max,
         memory_per_instance=full * (_MAPPING + _SESSION) + every_block * _BLOCK,

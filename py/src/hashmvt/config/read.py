@@ -29,6 +29,7 @@ from hashmvt.config.values import (
     FailureConfig,
     Instances,
     LogConfig,
+    Nat44Config,
     TlsConfig,
     VppConfig,
 )
@@ -64,25 +65,43 @@ def check(path: Path) -> Report:
         report.problems.append(Problem(path, problem.line, problem.reason, problem.remedy))
         return report
     root = _section(document, report)
-    config = (
-        Config(
-            path=path,
-            nat44=read_nat44(root.sub("nat44")),
-            dataplane=_dataplane(root.sub("dataplane")),
-            agent=_agent(root.sub("agent"), path.parent),
-            coordinator=_coordinator(root.sub("coordinator"), path.parent),
-            dispatcher=_dispatcher(root.sub("dispatcher")),
-            log=_log(root.sub("log")),
-            warnings=tuple(sorted(report.warnings, key=lambda p: p.line)),
-        )
-        if root.has("nat44")
-        else None
-    )
+    config = _config(root, path, report)
     report.problems.sort(key=lambda p: p.line)
     report.warnings.sort(key=lambda p: p.line)
     if not report.problems:
         report.config = config
     return report
+
+
+def _config(root: Section, path: Path, report: Report) -> Config | None:
+    """Read the sections; None without the one that must be there."""
+    if not root.has("nat44"):
+        return None
+    nat44 = read_nat44(root.sub("nat44"))
+    dataplane = _dataplane(root.sub("dataplane"))
+    _enough_blocks(root.sub("nat44"), nat44, dataplane.instances.max)
+    return Config(
+        path=path,
+        nat44=nat44,
+        dataplane=dataplane,
+        agent=_agent(root.sub("agent"), path.parent),
+        coordinator=_coordinator(root.sub("coordinator"), path.parent),
+        dispatcher=_dispatcher(root.sub("dispatcher")),
+        log=_log(root.sub("log")),
+        warnings=tuple(sorted(report.warnings, key=lambda p: p.line)),
+    )
+
+
+def _enough_blocks(section: Section, nat44: Nat44Config, instances: int) -> None:
+    """Ports belong to one instance a block at a time: who has no block can map nothing."""
+    blocks = sum(item.count for item in nat44.pool) * nat44.blocks_per_address
+    if blocks and blocks < instances:
+        section.warn_at(
+            "block_size" if section.has("block_size") else "pool",
+            f"{instances} instances share {blocks} blocks of {nat44.block_size} ports: hosts of an "
+            f"instance that has none are refused",
+            "write a smaller block_size, more pool addresses or fewer instances",
+        )
 
 
 def load(path: Path | str) -> Config:

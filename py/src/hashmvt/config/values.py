@@ -141,6 +141,11 @@ class Nat44Config:
                 joined.append(item)
         return tuple(joined)
 
+    @property
+    def blocks_per_address(self) -> int:
+        """Whole blocks that dynamic mappings may use."""
+        return (self.ports.last - self.ports.first + 1) // self.block_size
+
     def allocatable(self, port: int) -> bool:
         """Say whether a dynamic mapping may use ``port``."""
         return self.ports.first <= port <= self.ports.last and not any(
