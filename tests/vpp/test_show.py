@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from scapy.layers.inet import IP, UDP, fragment
+from vpp import wait_until
+from vpp_papi.vpp_stats import VPPStats
 
 from conftest import HOSTS, INSIDE, OUTSIDE, POOL, SERVER, Nat
 
@@ -207,6 +209,26 @@ def test_handed_over_fragments_keep_both_ports(nat: Nat) -> None:
         pieces = fragment(answer, 800)
         assert len(nat.inward(*pieces, worker=worker, expect=len(pieces))) == len(pieces)
         assert nat.inward(*fragment(stranger, 800), worker=worker) == []
+
+
+def test_handed_off_by_pair(nat: Nat) -> None:
+    """The statistics tell from which thread to which instance packets were meant to go."""
+    stats = VPPStats(str(nat.vpp.directory / "stats.sock"))
+    stats.connect()
+    first = nat.api.hashmvt_get().first_thread
+    pairs = [(a, b) for a in range(nat.instances) for b in range(nat.instances) if a != b]
+
+    def counted() -> list[int]:
+        matrix = stats["/hashmvt/handed_off"]
+        return [matrix[first + a][b] for a, b in pairs]
+
+    try:
+        for worker in range(nat.instances):
+            nat.outward(*map(udp, HOSTS), worker=worker, expect=len(HOSTS))
+        wait_until("every pair", lambda: all(counted()))
+        assert sum(counted()) == len(HOSTS) * (nat.instances - 1)
+    finally:
+        stats.disconnect()
 
 
 def test_trace_names_the_entry(nat: Nat) -> None:
