@@ -22,7 +22,7 @@ from _pytest.runner import runtestprotocol
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
 
-from vpp import ROOT, Vpp, find_plugins, find_vpp, leave_network, wait_until
+from vpp import PATIENCE_S, ROOT, Vpp, find_plugins, find_vpp, leave_network, wait_until
 
 sys.path.insert(0, str(ROOT))  # for what tests share
 
@@ -144,7 +144,7 @@ class Nat:
         if on is not None:
             options["worker"] = {source: on}
         frames = [self.vpp.frame(source, p) for p in packets]
-        out = self.vpp.send({source: frames}, **options)
+        out = self.vpp.send({source: frames}, decide_s=PATIENCE_S, **options)
         found = [f[IP] for f in out[source if back else target] if IP in f]
         for packet in found:
             check_sums(packet)
@@ -171,7 +171,7 @@ class Nat:
 
         wait_until(f"{len(frames)} mappings", complete)
 
-    def arp(self, *addresses: str) -> list[Packet]:
+    def arp(self, *addresses: str, expect: int | None = None) -> list[Packet]:
         """Ask on the outside link who has these addresses; return the answers."""
         peer = self.vpp.peer_mac(OUTSIDE)
         questions = [
@@ -179,7 +179,7 @@ class Nat:
             / ARP(op="who-has", hwsrc=peer, psrc=SERVER, pdst=address)
             for address in addresses
         ]
-        out = self.vpp.send({OUTSIDE: questions})
+        out = self.vpp.send({OUTSIDE: questions}, expect=expect)
         return [f[ARP] for f in out[OUTSIDE] if ARP in f and f[ARP].op == 2]
 
     # ---- what the NAT says ----

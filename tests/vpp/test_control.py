@@ -66,7 +66,7 @@ def test_one_to_one(nat: Nat) -> None:
     assert [(p.src, p[UDP].sport) for p in seen] == [("203.0.113.82", 1000)]
     seen = nat.inward(IP(src=SERVER, dst="203.0.113.82") / UDP(sport=1, dport=9), expect=1)
     assert [p.dst for p in seen] == ["10.0.0.10"]
-    assert len(nat.arp("203.0.113.87")) == 1
+    assert len(nat.arp("203.0.113.87", expect=1)) == 1
     nat.vpp.do("hashmvt static del prefix 10.0.0.8/29 203.0.113.80/29")
     assert nat.arp("203.0.113.87") == []
 
@@ -105,7 +105,7 @@ def test_pool_delete_by_force(nat: Nat) -> None:
     # its hosts get another address, and the address may come back
     assert gone not in {p.src for p in nat.outward(*[udp(h) for h in HOSTS], expect=30)}
     nat.vpp.do(f"hashmvt pool add {gone}")
-    assert len(nat.arp(gone)) == 1
+    assert len(nat.arp(gone, expect=1)) == 1
 
 
 # ---- listings and events ----
@@ -572,7 +572,7 @@ def test_reload_keeps_mappings(nat: Nat) -> None:
     assert api.hashmvt_get().policy_generation == generation + 1
     after = {(str(p.src), p.sport) for p in nat.outward(*[udp(h) for h in HOSTS], expect=30)}
     assert after == before
-    assert len(nat.arp("203.0.113.7")) == 1
+    assert len(nat.arp("203.0.113.7", expect=1)) == 1
 
 
 def test_disable_and_enable(nat: Nat) -> None:

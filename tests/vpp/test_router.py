@@ -20,7 +20,7 @@ GATEWAY, UPLINK = "10.0.0.1", "198.51.100.1"
 
 def test_arp_for_pool_addresses(nat: Nat) -> None:
     """The outside link is told whose the pool's addresses are."""
-    said = nat.arp(*POOL)
+    said = nat.arp(*POOL, expect=len(POOL))
     assert {(a.psrc, a.hwsrc) for a in said} == {(p, nat.vpp.mac(OUTSIDE)) for p in POOL}
     assert len(said) == len(POOL)
 
@@ -29,7 +29,7 @@ def test_arp_inside_the_links_subnet(nat: Nat) -> None:
     """Also for a pool address of the link's own subnet, until it is deleted."""
     links = [f"198.51.100.{n}" for n in range(64, 69)]
     nat.vpp.do("hashmvt pool add 198.51.100.64/30")
-    assert {a.psrc for a in nat.arp(*links)} == set(links[:4])
+    assert {a.psrc for a in nat.arp(*links, expect=4)} == set(links[:4])
     nat.vpp.do("hashmvt pool del 198.51.100.64/30 force")
     assert nat.arp(*links) == []
     [seen] = nat.outward(IP(src=HOSTS[0], dst=SERVER) / UDP(sport=1, dport=2), expect=1)
@@ -160,7 +160,7 @@ def test_new_interface_address_is_exempt(nat: Nat) -> None:
     packet = IP(src=HOSTS[0], dst="198.18.0.1") / ICMP(id=1) / b"x"
     nat.vpp.do("set interface ip address pg1 198.18.0.1/24")
     try:
-        [reply] = nat.outward(packet, back=True)
+        [reply] = nat.outward(packet, expect=1, back=True)
         assert reply[ICMP].type == 0
     finally:
         nat.vpp.do("set interface ip address del pg1 198.18.0.1/24")

@@ -12,6 +12,7 @@ pthreads.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -25,6 +26,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from scapy.layers.l2 import Ether
 from vpp_papi import VPPApiClient
+
+from hashmvt.names import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -382,16 +385,18 @@ hashmvt {{ {section} }}
         *,
         expect: int | None = None,
         worker: dict[str, int] | None = None,
+        decide_s: float = MOMENT_S,
     ) -> dict[str, list[Packet]]:
         """Send frames into interfaces; return what came out of every interface.
 
         Waits until ``expect`` frames came out in all. Where none is named, until the NAT has
-        decided about as many packets as were sent, or, if it does not see them, for a moment.
+        decided about as many packets as were sent, or for ``decide_s`` if it does not see them, and
+        until what it let through came out.
         """
         out: dict[str, list[Packet]] = {name: [] for name in self._ends}
         for name in out:
             list(self.arrived(name))
-        before = self.decided()
+        decided, through = self.decided()
 
         def come() -> int:
             for name, frames in out.items():
@@ -402,23 +407,27 @@ hashmvt {{ {section} }}
             if frames:
                 self.emit(name, [bytes(f) for f in frames], (worker or {}).get(name))
         wanted = sum(map(len, sent.values()))
-        try:
+        with contextlib.suppress(TimeoutError):
             if expect is not None:
                 wait_until(f"{expect} frames", lambda: come() >= expect)
             else:
-                wait_until("decisions", lambda: self.decided() - before >= wanted, MOMENT_S)
-        except TimeoutError:
-            pass
+                wait_until("decisions", lambda: self.decided()[0] - decided >= wanted, decide_s)
+                wait_until("packets", lambda: come() >= self.decided()[1] - through, 1.0)
         time.sleep(SETTLE_S)
         come()
         return out
 
-    def decided(self) -> int:
-        """Return how many packets the NAT has decided about, whatever it decided."""
+    def decided(self) -> tuple[int, int]:
+        """Return how many packets the NAT has decided about, and how many it let through."""
         _, instances = self.api.hashmvt_instance_get()
-        return sum(
-            sum(i.counters[2:4]) + sum(i.passed) + sum(i.dropped) + i.to_router for i in instances
+        names = list(Counters.__dataclass_fields__)
+        translated = [names.index(name) for name in ("translated_in2out", "translated_out2in")]
+        through = sum(
+            sum(i.counters[n] for n in translated) + sum(i.passed) + i.to_router for i in instances
         )
+        held = names.index("fragments_held")
+        stopped = sum(sum(i.dropped) + i.counters[held] for i in instances)
+        return through + stopped, through
 
 
 class Capture:
