@@ -118,9 +118,7 @@ class Vpp:
         self._macs: dict[str, tuple[str, str]] = {}
         self._streams = 0
         directory.mkdir(parents=True, exist_ok=True)
-        # before all else of the machine: VPP ends when a worker is kept waiting for a second
-        first = f"workers {workers} scheduler-policy rr scheduler-priority 1" if workers else ""
-        cpu = f"cpu {{ use-pthreads {first} }}"
+        cpu = f"cpu {{ use-pthreads workers {workers} }}" if workers else "cpu { use-pthreads }"
         self._config = directory / "startup.conf"
         self._config.write_text(
             f"""unix {{
