@@ -70,14 +70,15 @@ def vpp(directory: Path) -> Iterator[Vpp]:
     """A VPP of this test; without workers it starts at once."""
     from vpp import Vpp  # noqa: PLC0415
 
-    process = Vpp(directory)
-    with process:
+    with Vpp(directory) as process:
         yield process
 
 
 def plug(vpp: Vpp) -> Port:
+    """Make the interfaces."""
     from port import Port  # noqa: PLC0415
 
+    Port.set_up(vpp)
     return Port(vpp)
 
 
