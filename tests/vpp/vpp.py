@@ -295,6 +295,7 @@ hashmvt {{ {section} }}
         """Create interface ``pgN`` with an address and static neighbours; return its name."""
         name = f"pg{number}"
         path = self.directory / f"out-{name}.pcap"
+        path.unlink(missing_ok=True)  # of a VPP before this one
         self.cli(f"create packet-generator interface {name}")
         self._create(name, number, address, neighbors)
         self.do(f"packet-generator capture {name} pcap {path}")
