@@ -17,8 +17,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import again
 import pytest
-from _pytest.runner import runtestprotocol
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
 
@@ -45,9 +45,7 @@ NAT_COMMANDS = (
     f"hashmvt pool add {POOL[0]}-{POOL[-1]}",
 )
 ALL = 0xFFFF
-ATTEMPTS = 3
 RUNNING: list[Vpp] = []
-AGAIN: list[str] = []
 
 
 def why_not() -> str | None:
@@ -87,30 +85,13 @@ def worker_counts() -> list[int]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-    """Run a test, and again when VPP ended itself because the machine gave it no CPU time.
-
-    VPP allows its threads one second to meet. A thread that is stuck fails all attempts.
-    """
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for attempt in range(ATTEMPTS):
-        reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        starved = [vpp for vpp in RUNNING if vpp.starved]
-        if not starved or attempt == ATTEMPTS - 1:
-            break
-        for vpp in starved:
-            vpp.restart()
-        AGAIN.append(item.nodeid)
-        item._initrequest()  # type: ignore[attr-defined]  # noqa: SLF001 - as reruns do
-    for report in reports:
-        item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True
+    """Run a test, and again when VPP got no CPU time."""
+    return again.run(item, nextitem, RUNNING)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name the tests that ran more than once."""
-    for test in AGAIN:
-        terminalreporter.line(f"{test}: ran again, VPP's threads did not get the CPU in time")
+    again.summary(terminalreporter)
 
 
 @dataclass

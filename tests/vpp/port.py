@@ -47,15 +47,19 @@ class _Waiting:
 
 
 class Port:
-    """Two interfaces of a VPP that runs."""
+    """Two interfaces of a VPP."""
 
     def __init__(self, vpp: Vpp) -> None:
-        """Make them."""
+        """Use a VPP that was started with ``set_up``."""
         self._vpp = vpp
         self._last = 0  # of packets too short for an identification, downwards
         self._idents = 0
         self._groups: dict[bytes, int] = {}
         self._held: dict[tuple[int, int], _Waiting] = {}
+
+    @staticmethod
+    def set_up(vpp: Vpp) -> None:
+        """Make the interfaces in a VPP that has just started."""
         for number, network in ((0, "10.0.0.0/8"), (1, "0.0.0.0/0")):
             peer = f"192.168.25{number}.2"
             name = vpp.create_pg(number, f"192.168.25{number}.1/30", [peer])
@@ -65,7 +69,8 @@ class Port:
         """End the NAT."""
         self._held.clear()
         self._groups.clear()
-        self._vpp.cli("hashmvt disable")
+        if not self._vpp.starved:
+            self._vpp.cli("hashmvt disable")
 
     # ---- ``PacketPort`` ----
 

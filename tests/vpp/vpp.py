@@ -121,9 +121,7 @@ class Vpp:
         self._macs: dict[str, tuple[str, str]] = {}
         self._streams = 0
         directory.mkdir(parents=True, exist_ok=True)
-        # before all else of the machine: VPP ends when a worker is kept waiting for a second
-        first = f"workers {workers} scheduler-policy rr scheduler-priority 1" if workers else ""
-        cpu = f"cpu {{ use-pthreads {first} }}"
+        cpu = f"cpu {{ use-pthreads workers {workers} }}" if workers else "cpu { use-pthreads }"
         self._config = directory / "startup.conf"
         self._config.write_text(
             f"""unix {{
@@ -300,6 +298,7 @@ hashmvt {{ {section} }}
         """Create interface ``pgN`` with an address and static neighbours; return its name."""
         name = f"pg{number}"
         path = self.directory / f"out-{name}.pcap"
+        path.unlink(missing_ok=True)  # of a VPP before this one
         self.cli(f"create packet-generator interface {name}")
         self._create(name, number, address, neighbors)
         self.do(f"packet-generator capture {name} pcap {path}")

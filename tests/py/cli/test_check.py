@@ -27,6 +27,20 @@ def test_a_right_file_is_summed_up(hashmvt: Callable[..., Result], config: Path)
         assert part in result.out
 
 
+def test_on_vpp_the_workers_are_the_instances(
+    hashmvt: Callable[..., Result], tmp_path: Path
+) -> None:
+    path = tmp_path / "vpp.yaml"
+    base = "nat44: {inside: [10.0.0.0/8], pool: [198.51.100.1], max_mappings: 5000}\n"
+    vpp = "vpp: {inside: [a], outside: [b]}"
+    path.write_text(f"{base}dataplane: {{kind: vpp, {vpp}}}\n")
+    result = hashmvt("check", path)
+    assert "one for each worker of VPP, all active at the start" in result.out
+    assert "5,000 by max_mappings of each instance" in result.out
+    path.write_text(f"{base}dataplane: {{kind: vpp, {vpp}, instances: {{initial: 2}}}}\n")
+    assert "of VPP, 2 active at the start" in hashmvt("check", path).out
+
+
 def test_every_mistake_is_a_line(hashmvt: Callable[..., Result], config: Path) -> None:
     config.write_text(config.read_text() + "  block_size: 3\n  tiemouts: {}\n")
     result = hashmvt("check", config)

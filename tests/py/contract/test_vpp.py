@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from hashmvt.config import (
     Nat44Config,
     PolicyConfig,
     VppConfig,
+    load,
 )
 from hashmvt.dataplane import packets
 from hashmvt.dataplane.vpp import VppDataplane, vpp_settings
@@ -43,10 +45,12 @@ from hashmvt.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from port import Port
     from vpp import Vpp
+
+    from tests.py.contract.conftest import RunningVpp
 
 pytestmark = pytest.mark.vpp
 
@@ -70,14 +74,15 @@ def vpp(directory: Path) -> Iterator[Vpp]:
     """A VPP of this test; without workers it starts at once."""
     from vpp import Vpp  # noqa: PLC0415
 
-    process = Vpp(directory)
-    with process:
+    with Vpp(directory) as process:
         yield process
 
 
 def plug(vpp: Vpp) -> Port:
+    """Make the interfaces."""
     from port import Port  # noqa: PLC0415
 
+    Port.set_up(vpp)
     return Port(vpp)
 
 
@@ -231,6 +236,51 @@ async def test_the_agent_brings_about_its_file_and_serves_it(vpp: Vpp, directory
         agent.terminate()
         assert agent.wait(20) == 0, log.read_text()
     assert vpp.api.hashmvt_get().enabled
+
+
+async def test_a_scale_out_onto_a_spare_worker_changes_no_mapping(
+    running_vpp: Callable[[], RunningVpp], directory: Path
+) -> None:
+    """The coordinator's five steps, as on the embedded engine; new flows share the work."""
+    running = running_vpp()
+    path = directory / "hashmvt.yaml"
+    text = FILE.format(folder=running.vpp.directory, port=40000 + os.getpid() % 20000, udp=300)
+    text = text.replace("kind: vpp", "kind: vpp\n  instances: {initial: 1}")
+    path.write_text(text.replace(f"{running.vpp.directory}/coord", f"{directory}/coord"))
+    sources = [Endpoint(IPv4Address(f"10.{n}.0.1"), 1000, Proto.UDP) for n in range(64)]
+    target = Endpoint(IPv4Address("203.0.113.9"), 53, Proto.UDP)
+    batch = [Packet(packets.make(one, target), Direction.IN2OUT) for one in sources]
+    agent = start("hashmvt-agent", "-c", str(path), log=directory / "agent.log")
+    coordinator = None
+    try:
+        await said(directory / "agent.log", "serving")
+        coordinator = start("hashmvt-coord", "-c", str(path), log=directory / "coord.log")
+        await said(directory / "coord.log", "coordinating")
+        settings = vpp_settings(load(path))
+        plane = await VppDataplane.open(settings, port=running.port)
+        before = [outcome.data for outcome in await plane.inject(batch)]
+        scale = [str(BIN / "hashmvt"), "scale", "--socket", f"{directory}/coord.sock", "out"]
+        done = await asyncio.to_thread(
+            subprocess.run, scale, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert "scale-out of instance 0 to 1: done" in done.stdout, done
+        assert [outcome.data for outcome in await plane.inject(batch)] == before
+        others = [
+            Packet(packets.make(replace(one, addr=one.addr + 1), target), Direction.IN2OUT)
+            for one in sources
+        ]
+        assert {one.verdict for one in await plane.inject(others)} == {Verdict.TRANSLATED}
+        first, second, *spare = (await plane.snapshot()).instances
+        assert first.gauges.mappings + second.gauges.mappings == 2 * len(sources)
+        assert second.gauges.mappings > 0
+        assert {one.state for one in spare} == {InstanceState.SPARE}
+        await plane.aclose()
+    finally:
+        for process in (coordinator, agent):
+            if process is not None:
+                process.terminate()
+                process.wait(20)
+        running.port.disable()
 
 
 def start(*command: str, log: Path) -> subprocess.Popen[bytes]:

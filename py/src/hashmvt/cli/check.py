@@ -39,7 +39,7 @@ class Summary:
     capacity: int
     """Endpoints per protocol."""
     max_mappings: int
-    """Of all instances at most."""
+    """Of all instances at most; on VPP of one, for it has as many as workers."""
     memory_per_instance: int
     """Bytes when it is full; taken as it fills."""
 
@@ -56,7 +56,7 @@ def summarise(config: Config) -> Summary:
         ports_per_address=ports,
         blocks=addresses * nat44.blocks_per_address,
         capacity=addresses * ports,
-        max_mappings=full * config.dataplane.instances.max,
+        max_mappings=full * (1 if _on_vpp(config) else config.dataplane.instances.max),
         memory_per_instance=full * (_MAPPING + _SESSION) + every_block * _BLOCK,
     )
 
@@ -106,17 +106,20 @@ def _refusal(config: Config) -> str:
 def _text(config: Config) -> str:
     total = summarise(config)
     nat44 = config.nat44
-    instances = config.dataplane.instances
     by = "to hosts" if nat44.allocation is Allocation.BLOCK else "to mappings"
     pool = ", ".join(str(r) for r in nat44.pool)
     by_pool, by_limit = number(total.capacity), number(total.max_mappings)
+    each = " of each instance" if _on_vpp(config) else ""
     rows = [
         ("inside", ", ".join(str(p) for p in nat44.default.inside)),
         ("pool", f"{plural(total.addresses, 'address', 'addresses')}: {pool}"),
         ("ports", f"{nat44.ports}, {total.ports_per_address:,} usable per address"),
         ("blocks", f"{total.blocks:,} of {nat44.block_size} ports, assigned {by}"),
-        ("capacity", f"{by_pool} mappings per protocol by the pool, {by_limit} by max_mappings"),
-        ("instances", f"{instances.initial} at the start, {instances.max} at most"),
+        (
+            "capacity",
+            f"{by_pool} mappings per protocol by the pool, {by_limit} by max_mappings{each}",
+        ),
+        ("instances", _instances(config)),
         ("memory", f"up to {size(total.memory_per_instance)} per instance when full"),
     ]
     extra = [
@@ -129,6 +132,17 @@ def _text(config: Config) -> str:
     if extra:
         rows.append(("and", ", ".join(extra)))
     return "\n".join([f"{config.path}: fine", *(f"  {name:<10} {text}" for name, text in rows)])
+
+
+def _on_vpp(config: Config) -> bool:
+    return config.dataplane.kind is DataplaneKind.VPP
+
+
+def _instances(config: Config) -> str:
+    instances = config.dataplane.instances
+    if _on_vpp(config):
+        return f"one for each worker of VPP, {instances.initial or 'all'} active at the start"
+    return f"{instances.initial} at the start, {instances.max} at most"
 
 
 def _json(problems: Iterable[Problem], warnings: Iterable[Problem], config: Config | None) -> Json:

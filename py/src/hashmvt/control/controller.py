@@ -123,7 +123,10 @@ class HostController:
         source = plans.busiest(observed) if source is None else source
         target = plans.spare(observed) if target is None else target
         if target is None:
-            raise Busy("every instance is active already; raise dataplane.instances.max")
+            raise Busy(
+                "every instance is active already; raise dataplane.instances.max, or on VPP the "
+                "number of its workers"
+            )
         states = {one.id: one.state for one in observed.instances}
         if source is None or states.get(source) is not InstanceState.ACTIVE:
             raise Busy("no active instance can be relieved")
