@@ -105,10 +105,10 @@ Home Map Alone Decides, Rules Only Save Hand-Overs
     Range Is Closing
     Range Is Swapped After Reading Twice
     ${flows} =    Start Flows    20    10.0.1.0/24    ${SERVER}:53
-    Get Counter    handed_over    ==    20    instance=0
+    Get Counter    handed_in    ==    20    instance=1
     Install Rules
     Flows Should Go On    ${flows}
-    Get Counter    handed_over    ==    20    instance=0
+    Get Counter    handed_in    ==    20    instance=1
 
 Each Beat May Be Repeated
     [Documentation]    DESIGN 5: a coordinator that lost an answer, or crashed between two beats, says it again.

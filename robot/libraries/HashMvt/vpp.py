@@ -68,7 +68,7 @@ _AT_ONCE = 64
 _POLL_S = 0.002
 _QUIET_S = 0.01
 """All is done when nothing more has happened for so long."""
-_LOST_S = 1.0
+_LOST_S = 3.0
 """A packet that neither came out nor was counted by then will not."""
 
 
