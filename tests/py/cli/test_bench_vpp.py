@@ -278,6 +278,8 @@ def test_interrupt(real_vpp: Installation, tmp_path: Path, how: signal.Signals) 
             assert bench.poll() is None
             time.sleep(0.05)
         bench.send_signal(how)
+        time.sleep(0.02)
+        bench.send_signal(how)  # as `timeout` does; it must not disturb the end
         _, err = bench.communicate()
     assert (bench.returncode, err.decode().strip()) == (1, "hashmvt: interrupted")
     assert list(tmp_path.iterdir()) == []

@@ -349,17 +349,24 @@ def _toucher(core: int, seed: int) -> Callable[[Flows, Visit], float]:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the measurement as an interrupt does: VPP stops, files go."""
+    """Let SIGTERM end the measurement as Ctrl-C does, and let nothing interrupt the end.
+
+    VPP stops and files go once; a second signal, as `timeout` sends it, would leave some behind.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM)
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         del signum, frame
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {each: signal.signal(each, interrupt) for each in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _draw(rows: Sequence[Row], plots: Plots) -> None:
