@@ -141,4 +141,50 @@ int bench_collisions (bench_keys_t keys, const mvt_prefix4_t *prefixes, uint32_t
 /* Moves `count` prefixes to the front, chosen at random without repetition. => count <= n */
 void bench_sample (mvt_prefix4_t *prefixes, uint32_t n, uint32_t count, uint64_t seed);
 
+/* ---- scaling ---- */
+
+/* The NATs that are compared. The plain ones share the core's parser, index and rewrite; they
+ * differ in who owns the pool alone (bench_plain.h). */
+typedef enum
+{
+	BENCH_NAT_HASHMVT, /* the core: a shard of its own for each instance */
+	BENCH_NAT_OWN,	   /* plain, a pool of its own for each instance */
+	BENCH_NAT_LOCK,	   /* plain, one pool for all under a spinlock */
+	BENCH_NAT_ATOMIC,  /* plain, one pool for all under atomic operations */
+	BENCH_NAT_N
+} bench_nat_t;
+
+typedef struct
+{
+	bench_nat_t nat;
+	uint32_t instances;    /* threads, each on a CPU of its own as long as there are some */
+	uint32_t flows;	       /* of each instance, made before; UDP in2out, in random order */
+	uint32_t new_per_1024; /* packets that open a flow */
+	uint32_t batches;      /* of 256 packets, of each instance */
+	uint64_t seed;
+	/* out */
+	double mpps;	   /* of all instances, by the slowest of them */
+	bench_cost_t cost; /* per packet of an instance, its source included */
+	uint64_t packets, created;
+	uint64_t wrong; /* packets that were not translated */
+} bench_scale_t;
+
+/* Each instance's thread writes its own packets (64 bytes on Ethernet) and has them translated.
+ * 0, MVT_ERR_INVALID, MVT_ERR_NO_MEMORY. */
+int bench_scale (bench_scale_t *c);
+
+/* The same two instances in turn on the caller's thread, `batches` of 32 packets each, one
+ * instruction at a time: which lines of memory does which of them write? All of the process's
+ * memory is watched but this thread's stack. */
+typedef struct
+{
+	uint64_t lines[2];   /* written by each instance */
+	uint64_t both;	     /* of them, by the two */
+	double instructions; /* per packet, source not included */
+} bench_trace_t;
+
+/* 0, MVT_ERR_UNSUPPORTED (only x86-64 Linux can), MVT_ERR_INVALID, MVT_ERR_NO_MEMORY.
+ * => no other thread of the process writes memory meanwhile */
+int bench_scale_trace (const bench_scale_t *c, bench_trace_t *out);
+
 #endif /* BENCH_H */

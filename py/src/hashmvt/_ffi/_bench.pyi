@@ -18,6 +18,10 @@ class _Lib:
     BENCH_TRAFFIC_UNIFORM: Final[int]
     BENCH_TRAFFIC_PREFIX: Final[int]
     BENCH_TRAFFIC_ZIPF: Final[int]
+    BENCH_NAT_HASHMVT: Final[int]
+    BENCH_NAT_OWN: Final[int]
+    BENCH_NAT_LOCK: Final[int]
+    BENCH_NAT_ATOMIC: Final[int]
     BENCH_KEYS_PADDED: Final[int]
     BENCH_KEYS_EXACT: Final[int]
     BENCH_KEYS_PAPER: Final[int]
@@ -54,5 +58,7 @@ class _Lib:
         self, keys: int, prefixes: CData, n: int, rows: int, seed: int, out: CData
     ) -> int: ...
     def bench_sample(self, prefixes: CData, n: int, count: int, seed: int) -> None: ...
+    def bench_scale(self, c: CData) -> int: ...
+    def bench_scale_trace(self, c: CData, out: CData) -> int: ...
 
 lib: _Lib

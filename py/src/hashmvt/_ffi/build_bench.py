@@ -73,6 +73,27 @@ typedef struct {
 int bench_collisions (int keys, const mvt_prefix4_t *prefixes, uint32_t n, uint32_t rows,
                       uint64_t seed, bench_collisions_t *out);
 void bench_sample (mvt_prefix4_t *prefixes, uint32_t n, uint32_t count, uint64_t seed);
+
+#define BENCH_NAT_HASHMVT ...
+#define BENCH_NAT_OWN ...
+#define BENCH_NAT_LOCK ...
+#define BENCH_NAT_ATOMIC ...
+typedef struct {
+    unsigned int nat;
+    uint32_t instances;
+    uint32_t flows;
+    uint32_t new_per_1024;
+    uint32_t batches;
+    uint64_t seed;
+    double mpps;
+    bench_cost_t cost;
+    uint64_t packets, created;
+    uint64_t wrong;
+    ...;
+} bench_scale_t;
+int bench_scale (bench_scale_t *c);
+typedef struct { uint64_t lines[2]; uint64_t both; double instructions; ...; } bench_trace_t;
+int bench_scale_trace (const bench_scale_t *c, bench_trace_t *out);
 """
 
 ffibuilder = FFI()

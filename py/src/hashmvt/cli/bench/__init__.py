@@ -16,6 +16,7 @@ _MEASUREMENTS = {
     "hash": ("hashmvt.cli.bench.hash", "CRC32C in hardware against tables"),
     "match": ("hashmvt.cli.bench.match", "longest match in real tables, and exact flows"),
     "nat": ("hashmvt.cli.bench.nat", "what a packet costs in the core"),
+    "scale": ("hashmvt.cli.bench.scale", "throughput against instances: shards or one pool"),
     "vpp": ("hashmvt.cli.bench.vpp", "HashMVT and the NATs of VPP side by side"),
 }
 

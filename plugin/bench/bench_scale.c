@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Instances side by side, each with its own source of packets, on shards or on one pool.
+ */
+#define _GNU_SOURCE 1
+#include "bench_plain.h"
+#include "bench_private.h"
+#include "bench_trace.h"
+#include "engine_private.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SLOT	      64u
+#define PACKET	      46u /* 64 on Ethernet, without its header and checksum */
+#define RING	      4u  /* batches that the packets' memory cycles through */
+#define PORTS	      16u /* flows of a host, at first */
+#define INSIDE	      0x0a000000u
+#define POOL	      0xc6120000u /* 198.18.0.0/15, for benchmarks (RFC 2544) */
+#define REMOTE	      0xcb007101u /* 203.0.113.1 */
+#define PORTS_AN_ADDR 32768u	  /* half of what an address holds */
+#define FLOWS_MAX     (1u << 24)
+#define TRACED	      32u /* packets of a batch that is traced */
+
+typedef struct
+{
+	_Alignas (MVT_CACHE_LINE) const bench_scale_t *c;
+	pthread_barrier_t *barrier;
+	pthread_t thread;
+	int cpu;	    /* -1: any */
+	mvt_nat44_t *nat;   /* HASHMVT, else NULL */
+	plain_nat_t *plain; /* the others */
+	uint32_t *hosts;
+	uint32_t n_hosts;
+	uint32_t made; /* flows so far */
+	uint64_t random;
+	uint8_t *packets;
+	mvt_pkt_t pkts[MVT_BATCH_MAX];
+	uint64_t wrong;
+	bench_cost_t cost;
+} runner_t;
+
+typedef struct
+{
+	mvt_engine_t *engine;
+	plain_pool_t *pool[MVT_HOME_INSTANCES];
+	runner_t *runners;
+} world_t;
+
+/* ---- packets ---- */
+
+/* Everything of a packet but its source, for the sums too. */
+static void
+prepare_packets (runner_t *r)
+{
+	for (uint32_t i = 0; i < RING * MVT_BATCH_MAX; i++)
+	{
+		uint8_t *p = r->packets + (size_t) i * SLOT;
+		p[0] = 0x45;
+		mvt_store16 (p + 2, PACKET);
+		p[8] = 64;
+		p[9] = MVT_IP_UDP;
+		mvt_store32 (p + 16, REMOTE);
+		mvt_store16 (p + 22, 443);
+		mvt_store16 (p + 24, PACKET - 20);
+	}
+}
+
+/* The packet's source is written, and with it both checksums: the last translation changed them. */
+static inline void
+write_packet (uint8_t *p, uint32_t addr, uint16_t port)
+{
+	uint32_t sum = 0x4500u + PACKET + (64u << 8 | MVT_IP_UDP) + (REMOTE >> 16) +
+		       (REMOTE & 0xffff) + (addr >> 16) + (addr & 0xffff);
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	mvt_store16 (p + 10, (uint16_t) ~((sum & 0xffff) + (sum >> 16)));
+	mvt_store32 (p + 12, addr);
+	mvt_store16 (p + 20, port);
+	mvt_store16 (p + 26, 0x1234); /* updated, never verified: any value but 0 */
+}
+
+static void
+write_batch (runner_t *r, uint32_t batch, bool all_new)
+{
+	uint8_t *p = r->packets + (size_t) (batch % RING) * MVT_BATCH_MAX * SLOT;
+
+	for (uint32_t i = 0; i < MVT_BATCH_MAX; i++, p += SLOT)
+	{
+		bool fresh = all_new || bench_below (&r->random, 1024) < r->c->new_per_1024;
+		uint32_t flow = fresh ? r->made++ : bench_below (&r->random, r->made);
+		write_packet (p, r->hosts[flow % r->n_hosts],
+			      (uint16_t) (1024 + flow / r->n_hosts));
+		r->pkts[i] = (mvt_pkt_t){
+			.l3 = p, .len = PACKET, .dir = MVT_IN2OUT, .flags = MVT_PKT_CHECKSUM_DONE
+		};
+	}
+}
+
+static inline void
+process (runner_t *r, uint32_t n)
+{
+	if (r->nat)
+	{
+		mvt_nat44_process (r->nat, r->pkts, n, 0);
+		mvt_nat44_background (r->nat, 0, ENGINE_BUSY_LINES);
+	}
+	else
+		plain_nat_process (r->plain, r->pkts, n, 0);
+}
+
+static void
+count_wrong (runner_t *r)
+{
+	for (uint32_t i = 0; i < MVT_BATCH_MAX; i++)
+		r->wrong += r->pkts[i].verdict != MVT_VERDICT_TRANSLATED;
+}
+
+static void
+make_flows (runner_t *r)
+{
+	prepare_packets (r);
+	while (r->made < r->c->flows)
+	{
+		write_batch (r, 0, true);
+		process (r, MVT_BATCH_MAX);
+		count_wrong (r);
+	}
+}
+
+static void *
+runner_main (void *arg)
+{
+	runner_t *r = arg;
+	bench_watch_t start;
+	cpu_set_t cpus;
+
+	if (r->cpu >= 0)
+	{
+		CPU_ZERO (&cpus);
+		CPU_SET ((size_t) r->cpu, &cpus);
+		pthread_setaffinity_np (pthread_self (), sizeof cpus, &cpus);
+	}
+	make_flows (r);
+	pthread_barrier_wait (r->barrier);
+	start = bench_start ();
+	for (uint32_t batch = 0; batch < r->c->batches; batch++)
+	{
+		write_batch (r, batch, false);
+		process (r, MVT_BATCH_MAX);
+		count_wrong (r);
+	}
+	r->cost = bench_stop (start, (uint64_t) r->c->batches * MVT_BATCH_MAX);
+	return NULL;
+}
+
+/* ---- the world ---- */
+
+static uint32_t
+flows_in_all (const bench_scale_t *c)
+{
+	/* new ones are as many as chance has it: twice the mean is out of reach */
+	return c->flows + MVT_BATCH_MAX +
+	       (uint32_t) ((uint64_t) c->batches * MVT_BATCH_MAX * c->new_per_1024 / 512);
+}
+
+static mvt_engine_t *
+make_engine (const bench_scale_t *c, int *err)
+{
+	uint32_t n_slots = c->instances * (flows_in_all (c) / PORTS_AN_ADDR + 1);
+	uint32_t *slots = malloc (n_slots * sizeof *slots);
+	char sentence[MVT_ENGINE_ERR_LEN];
+	mvt_policy_t policy = { .timeout = { [MVT_TIMEOUT_UDP] = 300 }, .n_slots = n_slots };
+	mvt_pool_run_t run = { .first = POOL, .count = n_slots };
+	mvt_policy_rule_t inside = { .inside = { .addr = INSIDE, .len = 8 } };
+	mvt_policy_desc_t desc = { .policies = &policy,
+				   .n_policies = 1,
+				   .slots = slots,
+				   .n_slots = n_slots,
+				   .inside = &inside,
+				   .n_inside = 1,
+				   .runs = &run,
+				   .n_runs = 1 };
+	mvt_engine_config_t config = { .instances_initial = c->instances,
+				       .instances_max = c->instances,
+				       .max_mappings = flows_in_all (c),
+				       .block_size = 64,
+				       .stepped = 1,
+				       .policy = &desc,
+				       .seed = { c->seed, 1, 2, 3 } };
+	mvt_engine_t *engine;
+
+	*err = MVT_ERR_NO_MEMORY;
+	if (!slots)
+		return NULL;
+	for (uint32_t i = 0; i < n_slots; i++)
+		slots[i] = i;
+	engine = mvt_engine_new (&config, err, sentence);
+	free (slots);
+	return engine;
+}
+
+/* Hosts of 10/8 are dealt to the runners as the home map has them. */
+static bool
+deal_hosts (world_t *w, uint32_t n)
+{
+	uint16_t table[MVT_HOME_BUCKETS] = { 0 };
+	uint32_t want = w->runners[0].c->flows / PORTS + 1, full = 0;
+
+	if (w->engine && n > 1)
+		mvt_engine_bucket_table (w->engine, table);
+	for (uint32_t i = 0; i < n; i++)
+		if (!(w->runners[i].hosts = malloc (want * sizeof *w->runners[i].hosts)))
+			return false;
+	for (uint32_t addr = INSIDE + 1; full < n; addr++)
+	{
+		uint32_t i = w->engine ? table[mvt_engine_bucket (w->engine, 0, addr)] : addr % n;
+		runner_t *r = &w->runners[i];
+		if (r->n_hosts == want)
+			continue;
+		r->hosts[r->n_hosts++] = addr;
+		full += r->n_hosts == want;
+	}
+	return true;
+}
+
+static void
+world_exit (world_t *w, uint32_t n)
+{
+	for (uint32_t i = 0; w->runners && i < n; i++)
+	{
+		plain_nat_remove (w->runners[i].plain);
+		free (w->runners[i].hosts);
+		free (w->runners[i].packets);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		plain_pool_remove (w->pool[i]);
+	mvt_engine_free (w->engine);
+	free (w->runners);
+}
+
+static bool
+make_plain (world_t *w, const bench_scale_t *c, uint32_t i)
+{
+	bool own = c->nat == BENCH_NAT_OWN;
+	uint32_t ports = flows_in_all (c) * (own ? 1 : c->instances);
+
+	if (own || i == 0)
+		w->pool[i] = plain_pool_new (c->nat, ports);
+	plain_pool_t *pool = w->pool[own ? i : 0];
+	if (pool)
+		w->runners[i].plain = plain_nat_new (pool, flows_in_all (c), c->seed + i);
+	return w->runners[i].plain != NULL;
+}
+
+static int
+world_init (world_t *w, const bench_scale_t *c)
+{
+	int err = MVT_ERR_NO_MEMORY;
+
+	*w = (world_t){ 0 };
+	if (c->nat >= BENCH_NAT_N || !c->instances || c->instances > MVT_HOME_INSTANCES ||
+	    !c->flows || c->flows > FLOWS_MAX || c->new_per_1024 > 1024 || !c->batches ||
+	    flows_in_all (c) / (c->flows / PORTS + 1) > 60000)
+		return MVT_ERR_INVALID;
+	if (posix_memalign ((void **) &w->runners, MVT_CACHE_LINE,
+			    c->instances * sizeof *w->runners))
+		return err;
+	memset (w->runners, 0, c->instances * sizeof *w->runners);
+	if (c->nat == BENCH_NAT_HASHMVT && !(w->engine = make_engine (c, &err)))
+		return err;
+	for (uint32_t i = 0; i < c->instances; i++)
+	{
+		runner_t *r = &w->runners[i];
+		r->c = c;
+		r->cpu = engine_cpu_of (i);
+		r->random = c->seed + 1000 + i;
+		if (posix_memalign ((void **) &r->packets, 4096, RING * MVT_BATCH_MAX * SLOT))
+			return MVT_ERR_NO_MEMORY;
+		memset (r->packets, 0, RING * MVT_BATCH_MAX * SLOT);
+		if (w->engine)
+			r->nat = w->engine->instance[i].nat;
+		else if (!make_plain (w, c, i))
+			return MVT_ERR_NO_MEMORY;
+	}
+	return deal_hosts (w, c->instances) ? MVT_OK : MVT_ERR_NO_MEMORY;
+}
+
+int
+bench_scale (bench_scale_t *c)
+{
+	pthread_barrier_t barrier;
+	double slowest = 0;
+	world_t w;
+	int err = world_init (&w, c);
+
+	c->mpps = 0;
+	c->packets = c->created = c->wrong = 0;
+	c->cost = (bench_cost_t){ 0 };
+	if (err)
+	{
+		world_exit (&w, c->instances);
+		return err;
+	}
+	pthread_barrier_init (&barrier, NULL, c->instances);
+	for (uint32_t i = 0; i < c->instances; i++)
+	{
+		w.runners[i].barrier = &barrier;
+		/* they are few: one that could not be made would leave the others waiting */
+		while (pthread_create (&w.runners[i].thread, NULL, runner_main, &w.runners[i]))
+			sched_yield ();
+	}
+	for (uint32_t i = 0; i < c->instances; i++)
+	{
+		runner_t *r = &w.runners[i];
+		pthread_join (r->thread, NULL);
+		if (r->cost.ns > slowest)
+			slowest = r->cost.ns;
+		c->cost.ns += r->cost.ns / c->instances;
+		c->cost.clocks += r->cost.clocks / c->instances;
+		c->packets += (uint64_t) c->batches * MVT_BATCH_MAX;
+		c->created += r->made;
+		c->wrong += r->wrong;
+	}
+	c->mpps = c->instances * 1e3 / slowest;
+	pthread_barrier_destroy (&barrier);
+	world_exit (&w, c->instances);
+	return MVT_OK;
+}
+
+int
+bench_scale_trace (const bench_scale_t *c, bench_trace_t *out)
+{
+	trace_t *trace = NULL;
+	world_t w;
+	int err = c->instances == 2 ? world_init (&w, c) : MVT_ERR_INVALID;
+
+	if (c->instances != 2)
+		return err;
+	*out = (bench_trace_t){ 0 };
+	for (uint32_t i = 0; i < 2 && !err; i++)
+		make_flows (&w.runners[i]);
+	if (!err)
+		err = trace_new (&trace);
+	for (uint32_t batch = 0; batch < 2 * c->batches && !err; batch++)
+	{
+		runner_t *r = &w.runners[batch % 2];
+		write_batch (r, batch / 2, false);
+		trace_begin (trace, batch % 2);
+		process (r, TRACED);
+		trace_end (trace);
+	}
+	if (!err)
+		trace_result (trace, (uint64_t) c->batches * 2 * TRACED, out);
+	trace_remove (trace);
+	world_exit (&w, 2);
+	return err;
+}

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instances side by side, on shards or on one shared pool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from hashmvt._ffi._bench import ffi, lib
+from hashmvt._ffi._mvt import ffi as mvt_ffi
+from hashmvt._ffi._mvt import lib as mvt_lib
+from hashmvt.errors import HashMvtError
+from hashmvt.names import ErrorCode
+
+if TYPE_CHECKING:
+    from hashmvt._ffi._mvt import CData
+
+
+class Nat(Enum):
+    """What is compared; the value is its name in output."""
+
+    HASHMVT = "hashmvt"
+    """The core, a shard for each instance."""
+    OWN = "plain-own-pool"
+    """A plain NAT, a pool for each instance: what the next two are to be compared with."""
+    LOCK = "plain-shared-lock"
+    """The same, one pool for all under a lock."""
+    ATOMIC = "plain-shared-atomic"
+    """The same, one pool for all under atomic operations."""
+
+
+_C = {
+    Nat.HASHMVT: lib.BENCH_NAT_HASHMVT,
+    Nat.OWN: lib.BENCH_NAT_OWN,
+    Nat.LOCK: lib.BENCH_NAT_LOCK,
+    Nat.ATOMIC: lib.BENCH_NAT_ATOMIC,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is measured."""
+
+    nat: Nat
+    instances: int
+    flows: int
+    """Of each instance, made before."""
+    new_per_1024: int
+    """Packets that open a flow."""
+    batches: int
+    """Of 256 packets, of each instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run gave."""
+
+    mpps: float
+    clocks_per_packet: float
+    packets: int
+    created: int
+    wrong: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Which lines of memory two instances write, and what a packet takes."""
+
+    lines: tuple[int, int]
+    both: int
+    """Lines that both wrote."""
+    instructions: float
+    """Per packet, its source not included."""
+
+
+def _case(case: Case, seed: int) -> CData:
+    return ffi.new(
+        "bench_scale_t *",
+        {
+            "nat": _C[case.nat],
+            "instances": case.instances,
+            "flows": case.flows,
+            "new_per_1024": case.new_per_1024,
+            "batches": case.batches,
+            "seed": seed,
+        },
+    )
+
+
+def _check(case: Case, code: int) -> None:
+    if code < 0:
+        reason = mvt_ffi.string(mvt_lib.mvt_err_text(code)).decode()
+        raise HashMvtError(
+            f"{case.nat.value}: {case.instances} instances with {case.flows} flows cannot be "
+            f"measured: {reason}"
+        )
+
+
+def measure(case: Case, *, seed: int) -> Run:
+    """Run a case once, each instance on a thread and CPU of its own.
+
+    Raises:
+        HashMvtError: there is no memory for it, or its numbers are out of range.
+
+    """
+    c = _case(case, seed)
+    _check(case, lib.bench_scale(c))
+    return Run(c.mpps, c.cost.clocks, c.packets, c.created, c.wrong)
+
+
+def trace(case: Case, *, seed: int) -> Trace | None:
+    """Watch two instances, in turn on this thread, ``batches`` of 32 packets each.
+
+    None where the CPU or the system cannot do it. No other thread may run.
+
+    Raises:
+        HashMvtError: there is no memory for it, or its numbers are out of range.
+
+    """
+    out = ffi.new("bench_trace_t *")
+    code = lib.bench_scale_trace(_case(case, seed), out)
+    if code == ErrorCode.UNSUPPORTED:
+        return None
+    _check(case, code)
+    return Trace((out.lines[0], out.lines[1]), out.both, out.instructions)

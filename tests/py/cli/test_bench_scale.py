@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``hashmvt bench scale``: that it measures what it says, not how fast."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hashmvt.experiments.scaling import Case, Nat, Run, measure, trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.py.cli.conftest import Result
+
+QUICK = ("--flows", "512", "--batches", "8", "--runs", "2")
+
+
+def test_one_row_per_nat_and_number(hashmvt: Callable[..., Result]) -> None:
+    result = hashmvt("bench", "scale", *QUICK, "--instances", "2", "--no-trace", "--json")
+    assert result.code == 0
+    rows = result.json["results"]
+    assert [(row["nat"], row["instances"]) for row in rows] == [
+        (nat.value, n) for nat in Nat for n in (1, 2)
+    ]
+    for row in rows:
+        assert row["wrong"] == 0
+        assert row["packets"] == row["runs"] * row["instances"] * 8 * 256
+        assert 0 < row["mpps_min"] <= row["mpps"] <= row["mpps_max"]
+        assert 0 < row["clocks_per_packet_min"] <= row["clocks_per_packet"]
+        assert row["lines_written_by_two"] is None
+        assert row["times_one"] == 1 or row["instances"] > 1
+
+
+@pytest.mark.parametrize("nat", Nat)
+def test_flows_are_made_as_asked(nat: Nat) -> None:
+    none = measure(Case(nat, 2, 512, new_per_1024=0, batches=8), seed=3)
+    assert (none.created, none.wrong) == (2 * 512, 0)
+    all_new = measure(Case(nat, 2, 512, new_per_1024=1024, batches=8), seed=3)
+    assert (all_new.created, all_new.wrong) == (2 * (512 + 8 * 256), 0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_shards_share_no_line_and_pools_do() -> None:
+    """The control is the lock: what it does must show, although it leaves no trace in memory."""
+    ours = trace(Case(Nat.HASHMVT, 2, 256, new_per_1024=82, batches=1), seed=3)
+    if ours is None:
+        pytest.skip("only x86-64 Linux can trace")
+    assert ours.both == 0
+    assert min(ours.lines) > 32
+    assert 50 < ours.instructions < 3000
+    locked = trace(Case(Nat.LOCK, 2, 256, new_per_1024=82, batches=1), seed=3)
+    assert locked is not None
+    assert locked.both > 0
+
+
+def test_figures_of_wrong_packets_fail(
+    hashmvt: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hashmvt.cli.bench.scale.measure", lambda *_a, **_k: Run(1, 1, 256, 9, 3))
+    result = hashmvt("bench", "scale", "--instances", "1", "--runs", "1", "--no-trace")
+    assert result.code == 1
+    assert "12 packets were not translated" in result.err
+
+
+def test_what_cannot_be_measured(hashmvt: Callable[..., Result]) -> None:
+    result = hashmvt("bench", "scale", "--instances", "65")
+    assert result.code == 2
+    result = hashmvt(
+        "bench", "scale", "--flows", "256", "--new", "1024", "--batches", "65536", "--instances",
+        "1", "--no-trace", "--runs", "1",
+    )  # fmt: skip
+    assert result.code == 1
+    assert "hashmvt: 1 instances with 256 flows cannot be measured: invalid argument" in result.err
+
+
+def test_more_instances_than_cpus_is_said(
+    hashmvt: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0})
+    result = hashmvt("bench", "scale", *QUICK, "--instances", "2", "--no-trace", "--plot", tmp_path)
+    assert result.code == 0
+    assert "2 instances share 1 CPU: these figures are no scaling" in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["scale.svg"]
