@@ -342,6 +342,7 @@ def test_match_usage(hashmvt: Callable[..., Result], small: Path) -> None:
             ("hash", "--bytes", "4,8", "--keys", "100", "--runs", "2"),
             ("hash-latency", "hash-throughput"),
         ),
+        (("nat", "--flows", "512,1024", "--batches", "4", "--runs", "2"), ("nat",)),
         (
             ("collisions", "TABLE", "--runs", "2"),
             ("collisions-same-hash", "collisions-same-key", "collisions-same-row"),

@@ -17,11 +17,13 @@ from hashmvt.cli.bench.common import (
     Spread,
     heading,
     json_option,
+    plot_option,
     progress,
     runs_option,
     seed_option,
     write_results,
 )
+from hashmvt.cli.bench.plot import Axes, Line, Plots
 from hashmvt.cli.output import Column, Json, number, plural, size, table
 from hashmvt.config import (
     AddressRange,
@@ -136,6 +138,7 @@ class Result:
     help="Timeouts, limits, block size and modes to measure with; default: theirs.",
 )
 @json_option
+@plot_option
 def command(
     *,
     flows: tuple[int, ...],
@@ -149,6 +152,7 @@ def command(
     seed: int,
     config_path: Path | None,
     as_json: bool,
+    plot_dir: Path | None,
 ) -> int:
     """Measure the NAT's cost per packet: clocks in the core, without I/O.
 
@@ -156,6 +160,7 @@ def command(
     stamp counter. Touch is what the memory alone costs on this machine: two lines read per packet
     and nothing done. Bind it to one CPU with taskset for figures that can be compared.
     """
+    plots = Plots(plot_dir) if plot_dir else None
     settings = stepped(engine_settings(load(config_path) if config_path else default_config()))
     both = {"both": [True, False]}
     cases = [
@@ -193,6 +198,8 @@ def command(
         write_results([_json(r, runs) for r in results])
     else:
         click.echo(_text(results, runs))
+    if plots:
+        _plot(plots, results)
     wrong = sum(result.wrong for result in results)
     if wrong:
         say(f"{plural(wrong, 'packet')} were not translated: these figures say nothing")
@@ -274,3 +281,19 @@ def _json(result: Result, runs: int) -> Json:
         "packets": result.packets,
         "wrong": result.wrong,
     }
+
+
+def _plot(plots: Plots, results: Sequence[Result]) -> None:
+    lines: dict[str, list[Result]] = {}
+    for result in results:
+        name = f"{result.case.direction.name.lower()}, {_order(result.case)}"
+        lines.setdefault(name, []).append(result)
+    axes = Axes("Cost of a packet in the core", "flows", "clocks per packet", log_x=True)
+    plots.lines(
+        "nat",
+        axes,
+        [
+            Line(name, [r.case.flows for r in of], [r.clocks for r in of])
+            for name, of in lines.items()
+        ],
+    )
