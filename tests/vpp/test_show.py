@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from scapy.layers.inet import IP, UDP, fragment
-from vpp import wait_until
 from vpp_papi.vpp_stats import VPPStats
 
 from conftest import HOSTS, INSIDE, OUTSIDE, POOL, SERVER, Nat
+from vpp import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,18 +53,20 @@ def test_policies_show_hits_and_cache_hits(nat: Nat) -> None:
 
 
 def test_rules_show_hits(nat: Nat) -> None:
-    """Rules of two prefixes are matched for every packet from inside, by the worker that has it."""
+    """Rules of two prefixes are matched for every packet from inside, by the worker that has it.
+
+    Where all name one instance there is nothing to match.
+    """
     begun = nat.api.hashmvt_change_begin(kind=1, version=1)
     ranges = [
-        {"prefix": p, "instance": nat.instances - 1, "table": 0xFFFFFFFF}
-        for p in ("0.0.0.0/0", "10.0.0.0/24")
+        {"prefix": p, "instance": i, "table": 0xFFFFFFFF}
+        for p, i in (("0.0.0.0/0", 0), ("10.0.0.0/24", nat.instances - 1))
     ]
     assert nat.api.hashmvt_change_add_ranges(change=begun.change, n=2, ranges=ranges).retval == 0
     assert nat.api.hashmvt_change_end(change=begun.change, commit=True).retval == 0
     nat.outward(*[udp(HOSTS[0])] * 3, expect=3)
-    lookups, hits, cache_hits = told(nat, "rules", "rules")
-    assert (lookups, hits) == (3, 3)
-    assert cache_hits == 2
+    expected = (3, 3, 2) if nat.instances > 1 else (0, 0, 0)
+    assert told(nat, "rules", "rules") == expected
 
 
 def test_neighbors_of_the_router_go_fast(nat: Nat) -> None:
