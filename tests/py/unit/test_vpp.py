@@ -214,19 +214,20 @@ class FakeVpp:
 
     def prefix_get(self, part: int, cursor: int) -> Any:
         none = SimpleNamespace(retval=0, cursor=cursor)
-        name = ("inside", "exempt", "rules", "runs")[part]
-        items = [one for message in self.policy.get(name, ()) for one in message.get(name, ())]
+        name = ("inside", "exempt", "rules")[part]
+        items = [
+            one
+            for message in self.policy.get(name, ())
+            for one in message.get("prefixes" if part == 1 else name, ())
+        ]
         if part == 0:
             return none, [SimpleNamespace(prefix=i["prefix"], value=i["policy"]) for i in items]
-        return none, [
-            SimpleNamespace(
-                prefix=IPv4Network(i["first"]),
-                value=i["slot"],
-                count=i["count"],
-                draining=i["draining"],
-            )
-            for i in items
-        ]
+        assert part in (1, 2)
+        return none, [SimpleNamespace(prefix=i) for i in items]
+
+    def pool_get(self, cursor: int) -> Any:
+        runs = [SimpleNamespace(**i) for m in self.policy["runs"] for i in m["runs"]]
+        return SimpleNamespace(retval=0, cursor=cursor), runs
 
     def static_mapping_get(self, cursor: int) -> Any:
         details = [

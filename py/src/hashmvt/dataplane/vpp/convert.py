@@ -251,8 +251,8 @@ def rule_from(m: Any) -> StaticRule:
 
 
 def run_from(m: Any) -> PoolRun:
-    """Read a ``hashmvt_prefix_details`` of part 3."""
-    return PoolRun(m.prefix.network_address, m.count, m.value, bool(m.draining))
+    """Read a ``hashmvt_pool_details``."""
+    return PoolRun(m.first, m.count, m.slot, m.draining)
 
 
 def event_from(m: Any) -> Event:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 RETRY_S = 0.5
 _HOME, _RULES, _POLICY = 0, 1, 2
-_INSIDE, _EXEMPT, _STATICS, _RUNS = 0, 1, 2, 3
+_INSIDE, _EXEMPT, _STATICS = 0, 1, 2
 _ACTIVATE, _DRAIN, _RESET = 0, 1, 2
 _PAGE = 1024
 _PARTS = 1024
@@ -412,14 +412,17 @@ class Nat:
         while True:
             policies: list[Any] = []
             reply = self._pages(link, "hashmvt_policy_get", policies)
-            parts = [self._all(link, "hashmvt_prefix_get", part=part) for part in range(_RUNS + 1)]
+            parts = [
+                self._all(link, "hashmvt_prefix_get", part=part) for part in range(_STATICS + 1)
+            ]
+            pool = self._all(link, "hashmvt_pool_get")
             statics = self._all(link, "hashmvt_static_mapping_get")
             if self._state(link).policy_generation == reply.generation:
                 return PolicySet(
                     generation=reply.generation,
                     policies=tuple(convert.policy_from(one) for one in policies),
                     inside=tuple(convert.inside_from(one) for one in parts[_INSIDE]),
-                    runs=tuple(convert.run_from(one) for one in parts[_RUNS]),
+                    runs=tuple(convert.run_from(one) for one in pool),
                     exempt=tuple(convert.exempt_from(one) for one in parts[_EXEMPT]),
                     statics=tuple(convert.rule_from(one) for one in parts[_STATICS]),
                     endpoints=tuple(convert.static_from(one) for one in statics),
@@ -680,7 +683,8 @@ class Nat:
                 (
                     ("policies", map(convert.policy_to_fields, policy.policies)),
                     ("inside", map(convert.inside_to_fields, policy.inside)),
-                    ("runs", map(convert.run_to_fields, policy.runs)),
+                    # what is not named drains, and by force ends
+                    ("runs", (convert.run_to_fields(r) for r in policy.runs if not r.draining)),
                     ("prefixes", policy.exempt),
                     ("rules", map(convert.rule_to_fields, policy.statics)),
                 ),
