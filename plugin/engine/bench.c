@@ -23,6 +23,7 @@
 #define PACKET	       46u	   /* 64 on Ethernet, without its header and checksum */
 #define RING	       4u	   /* batches that the packets' memory cycles through */
 #define REMOTE	       0xcb007101u /* 203.0.113.1 */
+#define REMOTES_MAX    64u
 #define REMOTE_PORT    443u
 #define INSIDE	       0x0a000000u
 #define INSIDE_LEN     14u	   /* of each instance: 64 of them are a /8 */
@@ -64,10 +65,17 @@ typedef struct bench
 	double seconds;
 } bench_t;
 
+static uint32_t
+remotes_of (const mvt_bench_case_t *c)
+{
+	return c->remotes ? c->remotes : 1;
+}
+
 /* ---- packets ---- */
 
 static void
-write_packet (bench_t *b, uint8_t *p, const flow_key_t *key, unsigned dir, uint8_t tcp_flags)
+write_packet (bench_t *b, uint8_t *p, const flow_key_t *key, unsigned dir, uint8_t tcp_flags,
+	      uint32_t remote)
 {
 	bool out = dir == MVT_IN2OUT, tcp = b->c->proto == MVT_PROTO_TCP;
 	uint32_t sum = 0;
@@ -77,8 +85,8 @@ write_packet (bench_t *b, uint8_t *p, const flow_key_t *key, unsigned dir, uint8
 	mvt_store16 (p + 2, PACKET);
 	p[8] = 64;
 	p[9] = tcp ? MVT_IP_TCP : MVT_IP_UDP;
-	mvt_store32 (p + 12, out ? key->in_addr : REMOTE);
-	mvt_store32 (p + 16, out ? REMOTE : key->ext_addr);
+	mvt_store32 (p + 12, out ? key->in_addr : REMOTE + remote);
+	mvt_store32 (p + 16, out ? REMOTE + remote : key->ext_addr);
 	mvt_store16 (p + 20, out ? key->in_port : REMOTE_PORT);
 	mvt_store16 (p + 22, out ? REMOTE_PORT : key->ext_port);
 	if (tcp)
@@ -121,11 +129,11 @@ make_new_key (const bench_t *b, uint32_t i, flow_key_t *key)
 
 static void
 batch_packet (bench_t *b, uint32_t batch, uint32_t i, const flow_key_t *key, unsigned dir,
-	      uint8_t flags)
+	      uint8_t flags, uint32_t remote)
 {
 	uint8_t *p = b->packets + ((size_t) (batch % RING) * MVT_BATCH_MAX + i) * SLOT;
 
-	write_packet (b, p, key, dir, flags);
+	write_packet (b, p, key, dir, flags, remote);
 	/* as from a device: whoever forwards has verified the header (dispatch.c) */
 	b->pkts[i] = (mvt_pkt_t){
 		.l3 = p, .len = PACKET, .dir = (uint8_t) dir, .flags = MVT_PKT_CHECKSUM_DONE
@@ -144,7 +152,23 @@ count_wrong (const bench_t *b, uint32_t n)
 
 /* ---- one instance ---- */
 
-/* All mappings, TCP established by both SYNs; keys learn the external endpoints. */
+/* A batch of the flows from `first` on to or from one remote; keys learn the external endpoints. */
+static void
+set_up_batch (bench_t *b, uint32_t first, uint32_t n, uint32_t remote, unsigned dir, uint8_t flags)
+{
+	for (uint32_t i = 0; i < n; i++)
+		batch_packet (b, 0, i, &b->keys[first + i], dir, flags, remote);
+	mvt_nat44_process (b->nat, b->pkts, n, 0);
+	mvt_nat44_background (b->nat, 0, ENGINE_BUSY_LINES);
+	b->setup_wrong += count_wrong (b, n);
+	for (uint32_t i = 0; i < n && dir == MVT_IN2OUT; i++)
+	{
+		b->keys[first + i].ext_addr = mvt_load32 (b->pkts[i].l3 + 12);
+		b->keys[first + i].ext_port = mvt_load16 (b->pkts[i].l3 + 20);
+	}
+}
+
+/* All mappings with all their sessions, TCP established by both SYNs. */
 static void
 set_up (bench_t *b)
 {
@@ -154,25 +178,14 @@ set_up (bench_t *b)
 		uint32_t n = left < MVT_BATCH_MAX ? left : MVT_BATCH_MAX;
 
 		for (uint32_t i = 0; i < n; i++)
-		{
 			make_key (b, flow + i, &b->keys[flow + i]);
-			batch_packet (b, 0, i, &b->keys[flow + i], MVT_IN2OUT, MVT_TCP_SYN);
-		}
-		mvt_nat44_process (b->nat, b->pkts, n, 0);
-		mvt_nat44_background (b->nat, 0, ENGINE_BUSY_LINES);
-		b->setup_wrong += count_wrong (b, n);
-		for (uint32_t i = 0; i < n; i++)
+		for (uint32_t remote = 0; remote < remotes_of (b->c); remote++)
 		{
-			b->keys[flow + i].ext_addr = mvt_load32 (b->pkts[i].l3 + 12);
-			b->keys[flow + i].ext_port = mvt_load16 (b->pkts[i].l3 + 20);
+			set_up_batch (b, flow, n, remote, MVT_IN2OUT, MVT_TCP_SYN);
+			if (b->c->proto == MVT_PROTO_TCP)
+				set_up_batch (b, flow, n, remote, MVT_OUT2IN,
+					      MVT_TCP_SYN | MVT_TCP_ACK);
 		}
-		if (b->c->proto != MVT_PROTO_TCP)
-			continue;
-		for (uint32_t i = 0; i < n; i++)
-			batch_packet (b, 1, i, &b->keys[flow + i], MVT_OUT2IN,
-				      MVT_TCP_SYN | MVT_TCP_ACK);
-		mvt_nat44_process (b->nat, b->pkts, n, 0);
-		b->setup_wrong += count_wrong (b, n);
 	}
 }
 
@@ -315,7 +328,8 @@ measure (bench_t *b)
 			else
 				key = b->keys[which];
 			batch_packet (b, batch, i, &key, c->new_flows ? MVT_IN2OUT : c->direction,
-				      c->new_flows ? MVT_TCP_SYN : MVT_TCP_ACK);
+				      c->new_flows ? MVT_TCP_SYN : MVT_TCP_ACK,
+				      mvt_random_below (&b->random, remotes_of (c)));
 		}
 		clock_gettime (CLOCK_MONOTONIC, &from);
 		clocks = timed (b, MVT_BATCH_MAX);
@@ -336,7 +350,7 @@ static void
 create (bench_t *b)
 {
 	const mvt_engine_config_t *c = b->config;
-	uint32_t most = b->c->flows + b->n_new;
+	uint32_t most = b->c->flows + b->n_new, sessions = most * (remotes_of (b->c) - 1);
 	uint32_t per_slot = 65536u >> b->block_bits, n = b->n_slots * per_slot;
 	uint32_t *blocks = malloc (n * sizeof *blocks);
 	uint64_t allocatable[1024];
@@ -344,7 +358,7 @@ create (bench_t *b)
 		.instance = (uint16_t) b->id,
 		.n_instances = (uint16_t) b->n,
 		.max_mappings = c->max_mappings > most ? c->max_mappings : most,
-		.max_sessions = c->max_sessions,
+		.max_sessions = sessions > c->max_sessions ? sessions : c->max_sessions,
 		.max_hosts = c->max_hosts,
 		.fragment_timeout = c->fragment_timeout ? c->fragment_timeout : 2,
 		.hold_seconds = c->hold_seconds,
@@ -556,12 +570,13 @@ mvt_engine_bench (const mvt_engine_config_t *config, mvt_bench_case_t *c, char *
 	if (block_size == 0)
 		block_size = 64;
 	if (!c->flows || n > MVT_HOME_INSTANCES || (uint64_t) n * n_slots > POOL_MAX ||
-	    c->proto > MVT_PROTO_TCP || c->direction > MVT_OUT2IN ||
+	    c->proto > MVT_PROTO_TCP || c->direction > MVT_OUT2IN || c->remotes > REMOTES_MAX ||
 	    (block_size & (block_size - 1)) || block_size > 32768 ||
 	    (c->flows > HOSTS_MAX && c->flows / HOSTS_MAX > 64000))
 	{
-		engine_error (err, "this case cannot be measured: flows, instances, protocol or "
-				   "block size out of range");
+		engine_error (err,
+			      "this case cannot be measured: flows, instances, remotes, protocol "
+			      "or block size out of range");
 		free (b);
 		return error;
 	}

@@ -274,6 +274,7 @@ typedef struct
 	uint64_t resident_transparent; /* in transparent ones */
 	uint32_t instances;	       /* in: threads side by side, each its own instance; 0: one */
 	uint32_t interrupted;	       /* out: batches that took over four times the median */
+	uint8_t remotes; /* in: that each flow talks with in turn, at random; 0: one, at most 64 */
 	uint8_t count_memory; /* in: makes all mappings once more, on an instance of its own */
 } mvt_bench_case_t;
 

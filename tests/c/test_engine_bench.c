@@ -18,6 +18,7 @@ every_case_translates_all (void **state)
 				       .new_flows = i >> 3 & 1,
 				       .instances = i >> 4 ? 2 : 0,
 				       .count_memory = true,
+				       .remotes = i & 1 ? 3 : 0,
 				       .seed = i };
 		uint32_t n = i >> 4 ? 2 : 1;
 		char err[MVT_ENGINE_ERR_LEN];

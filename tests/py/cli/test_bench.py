@@ -54,10 +54,10 @@ def test_one_row_per_case(hashmvt: Callable[..., Result]) -> None:
 def test_cases_are_selected(hashmvt: Callable[..., Result], proto: str) -> None:
     rows = hashmvt(
         "bench", "nat", "--flows", "512", *QUICK, "--json", "--no-new",
-        "--direction", "out2in", "--order", "sequential", "--proto", proto,
+        "--direction", "out2in", "--order", "sequential", "--proto", proto, "--remotes", "3",
     ).json["results"]  # fmt: skip
-    assert [(r["direction"], r["order"], r["proto"]) for r in rows] == [
-        ("out2in", "sequential", proto)
+    assert [(r["direction"], r["order"], r["proto"], r["remotes"]) for r in rows] == [
+        ("out2in", "sequential", proto, 3)
     ]
 
 

@@ -286,6 +286,7 @@ typedef struct {
     uint64_t resident_reserved;
     uint64_t resident_transparent;
     uint32_t instances;
+    uint8_t remotes;
     uint8_t count_memory;
     ...;
 } mvt_bench_case_t;

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _FLOWS = "4096,65536,1048576,4194304"
 _MAX_FLOWS = 1 << 26
+_MAX_REMOTES = 64
 _BATCHES = 8192
 _LIMIT = 60_000
 _TOUCH = ("touch_clocks", "touch_clocks_min", "touch_clocks_max")
@@ -119,6 +120,14 @@ class Result:
     metavar="N",
     help="Instances side by side, each on its own thread.",
 )
+@click.option(
+    "--remotes",
+    type=click.IntRange(1, _MAX_REMOTES),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Remote endpoints that each flow talks with, at random.",
+)
 @runs_option(default=5)
 @click.option(
     "--batches",
@@ -147,6 +156,7 @@ def command(
     proto: str,
     new: bool,
     instances: int,
+    remotes: int,
     runs: int,
     batches: int,
     seed: int,
@@ -164,7 +174,14 @@ def command(
     settings = stepped(engine_settings(load(config_path) if config_path else default_config()))
     both = {"both": [True, False]}
     cases = [
-        Case(n, way, random_order=is_random, proto=Proto[proto.upper()], instances=instances)
+        Case(
+            n,
+            way,
+            random_order=is_random,
+            proto=Proto[proto.upper()],
+            instances=instances,
+            remotes=remotes,
+        )
         for n in flows
         for way in Direction
         if direction in (way.name.lower(), "both")
@@ -269,6 +286,7 @@ def _json(result: Result, runs: int) -> Json:
         "order": _order(case),
         "proto": case.proto.name.lower(),
         "instances": case.instances,
+        "remotes": case.remotes,
         "runs": runs,
         **result.clocks.json("clocks_per_packet"),
         **(dict.fromkeys(_TOUCH) if case.new_flows else result.touch.json(_TOUCH[0])),

@@ -28,6 +28,8 @@ class Case:
     """Making mappings instead of hits."""
     instances: int = 1
     """Side by side, each on a thread of its own."""
+    remotes: int = 1
+    """That each flow talks with, at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def measure(
     bench.direction, bench.proto = case.direction, case.proto
     bench.random_order, bench.new_flows = case.random_order, case.new_flows
     bench.instances, bench.seed = case.instances, seed
-    bench.count_memory = count_memory
+    bench.count_memory, bench.remotes = count_memory, case.remotes
     sentence = ffi.new("char[]", lib.MVT_ENGINE_ERR_LEN)
     code = lib.mvt_engine_bench(config.c, bench, sentence)
     if code < 0:
