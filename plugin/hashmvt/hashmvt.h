@@ -88,11 +88,6 @@ typedef struct
 	u32 sw_if_index, fib_index;
 } hashmvt_route_t;
 
-typedef struct
-{
-	u32 client_index, client_pid;
-} hashmvt_subscriber_t;
-
 typedef struct hashmvt_change hashmvt_change_t;
 
 typedef struct
@@ -115,7 +110,6 @@ typedef struct
 	u8 routes_stale;
 	u8 addresses_stale;
 	fib_source_t fib_source;
-	u64 start_barriers;
 
 	hashmvt_change_t *changes; /* pool */
 	uword *subscribers;	   /* client index -> pid */

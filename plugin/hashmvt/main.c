@@ -256,7 +256,6 @@ hashmvt_enable (const hashmvt_settings_t *settings, clib_error_t **error)
 	hashmvt_local_addresses_refresh ();
 	err = hashmvt_model_republish ();
 	vlib_worker_thread_barrier_release (vm);
-	hm->start_barriers = vlib_worker_threads[0].barrier_sync_count;
 	hashmvt_stats_publish ();
 	vlib_process_signal_event (vm, hashmvt_process_node.index, 0, 0);
 	if (err)

@@ -196,11 +196,22 @@ runs_in_force (void)
 	return runs;
 }
 
+/* Policies that have the default's pool go on having it. */
+static void
+slots_add (hashmvt_model_t *m, const u32 *slots)
+{
+	for (u32 p = vec_len (m->policies) - 1; p > 0; p--)
+		if (vec_is_equal (m->slots[p], m->slots[0]))
+			vec_append (m->slots[p], slots);
+	vec_append (m->slots[0], slots);
+}
+
 static mvt_err_t
 pool_add (hashmvt_model_t *m, u32 first, u32 last)
 {
 	hashmvt_main_t *hm = &hashmvt_main;
 	mvt_pool_run_t *in_force, *r;
+	u32 *slots = 0;
 	uword *used = 0;
 	mvt_err_t err = MVT_OK;
 	u32 next = 0;
@@ -222,8 +233,10 @@ pool_add (hashmvt_model_t *m, u32 first, u32 last)
 			break;
 		}
 		add_address (&m->runs, addr, slot);
-		vec_add1 (m->slots[0], slot);
+		vec_add1 (slots, slot);
 	}
+	slots_add (m, slots);
+	vec_free (slots);
 	clib_bitmap_free (used);
 	vec_free (in_force);
 	return err;

@@ -139,6 +139,17 @@ def test_policy_of_a_prefix(nat: Nat) -> None:
     )
 
 
+def test_policy_before_its_pool(nat: Nat) -> None:
+    """A policy that has the default's pool gets what is added to that later, too."""
+    nat.vpp.do(
+        f"hashmvt pool del {POOL[0]}-{POOL[-1]} force",
+        f"hashmvt policy add {HOSTS[0]}/32 mappings-per-host 9",
+    )
+    assert nat.outward(udp(HOSTS[0])) == []
+    nat.vpp.do(f"hashmvt pool add {POOL[1]}")
+    assert [p.src for p in nat.outward(udp(HOSTS[0]), expect=1)] == [POOL[1]]
+
+
 # ---- receive queues ----
 
 
