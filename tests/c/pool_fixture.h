@@ -182,4 +182,29 @@ fixture_free_port (fixture_t *f, uint32_t pool, mvt_entry_t *e, bool hold, uint3
 	mvt_pool_free (f->pool[pool], f->hosts, e, hold, now);
 }
 
+enum
+{
+	UDP = MVT_PROTO_UDP,
+	TCP = MVT_PROTO_TCP,
+	ICMP = MVT_PROTO_ICMP
+};
+
+static inline mvt_pool_stats_t
+stats_of (const fixture_t *f, uint32_t pool)
+{
+	mvt_pool_stats_t s;
+
+	mvt_pool_stats (f->pool[pool], &s);
+	return s;
+}
+
+static inline mvt_entry_t *
+must_alloc (fixture_t *f, uint32_t slot, uint8_t proto, uint32_t host, uint32_t now)
+{
+	mvt_entry_t *e = NULL;
+
+	assert_int_equal (fixture_alloc_port (f, 0, slot, proto, host, 0, now, &e), MVT_OK);
+	return e;
+}
+
 #endif /* POOL_FIXTURE_H */

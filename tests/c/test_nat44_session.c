@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The NAT44 instance: sessions, TCP tracking, filtering. */
+#include "nat44_packets.h"
+
+static void
+test_filtering (void **state)
+{
+	(void) state;
+	/* remote, remote port, allowed by EI, AD, APD; UDP and TCP alike */
+	static const struct
+	{
+		uint32_t addr;
+		uint16_t port;
+		bool allowed[3];
+	} rows[] = {
+		{ WORLD_REMOTE + 1, 53, { true, true, true } },
+		{ WORLD_REMOTE + 1, 54, { true, true, false } },
+		{ WORLD_REMOTE + 2, 53, { true, false, false } },
+		{ WORLD_REMOTE + 3, 80, { true, true, true } },
+		{ WORLD_REMOTE + 3, 81, { true, true, false } },
+	};
+	static const uint8_t protos[] = { UDP, TCP };
+	for (unsigned filter = 0; filter < 3; filter++)
+		for (unsigned i = 0; i < 2; i++)
+			for (unsigned row = 0; row < sizeof rows / sizeof rows[0]; row++)
+			{
+				world_t w;
+				world_defaults (&w);
+				memset (w.policy.filter, (int) filter, sizeof w.policy.filter);
+				world_start (&w);
+				uint32_t ext;
+				uint16_t port;
+				open_mapping (&w, protos[i], host (1), 1, WORLD_REMOTE + 1, 53,
+					      &ext, &port);
+				open_mapping (&w, protos[i], host (1), 1, WORLD_REMOTE + 3, 80,
+					      &ext, &port);
+				build_t r = { .src = rows[row].addr,
+					      .dst = ext,
+					      .sport = rows[row].port,
+					      .dport = port,
+					      .ip_proto = protos[i],
+					      .tcp_flags = SYN };
+				mvt_pkt_t pkt;
+				built_t back = send (&w, MVT_OUT2IN, &r, &pkt);
+				free (back.p);
+				assert_int_equal (pkt.verdict, rows[row].allowed[filter]
+								       ? MVT_VERDICT_TRANSLATED
+								       : MVT_VERDICT_DROPPED);
+				if (!rows[row].allowed[filter])
+					assert_int_equal (pkt.reason, MVT_DROP_FILTERED);
+				world_verify (&w);
+				world_stop (&w);
+			}
+}
+
+static void
+test_session_table_full (void **state)
+{
+	(void) state;
+	for (unsigned filter = 0; filter < 3; filter += 2)
+	{
+		world_t w;
+		world_defaults (&w);
+		w.max_sessions = 4;
+		memset (w.policy.filter, (int) filter, sizeof w.policy.filter);
+		world_start (&w);
+		uint32_t ext;
+		uint16_t port;
+		for (uint32_t i = 0; i < 5; i++) /* one inline, four further */
+			open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + i, 80, &ext, &port);
+		build_t b = { .src = host (1),
+			      .dst = WORLD_REMOTE + 9,
+			      .sport = 1,
+			      .dport = 80,
+			      .ip_proto = TCP,
+			      .tcp_flags = SYN };
+		mvt_pkt_t pkt;
+		built_t out = send (&w, MVT_IN2OUT, &b, &pkt);
+		free (out.p);
+		assert_int_equal (WORLD_SUM (&w, sessions), 4);
+		if (filter == 0)
+		{
+			assert_int_equal (pkt.verdict, MVT_VERDICT_TRANSLATED);
+			assert_int_equal (WORLD_SUM (&w, sessions_untracked), 1);
+		}
+		else
+		{
+			assert_int_equal (pkt.verdict, MVT_VERDICT_DROPPED);
+			assert_int_equal (pkt.reason, MVT_DROP_OUT_OF_SESSIONS);
+		}
+		world_verify (&w);
+		world_stop (&w);
+	}
+}
+
+/* A mapping lives as long as its longest-lived session. */
+static void
+test_mapping_lives_with_its_sessions (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	world_start (&w);
+	uint32_t ext;
+	uint16_t port;
+	mvt_pkt_t pkt;
+	/* inline: a connection that never answers; a second one that is established */
+	open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + 1, 80, &ext, &port);
+	open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + 2, 80, &ext, &port);
+	build_t r = { .src = WORLD_REMOTE + 2,
+		      .dst = ext,
+		      .sport = 80,
+		      .dport = port,
+		      .ip_proto = TCP,
+		      .tcp_flags = SYN | ACK };
+	free (send (&w, MVT_OUT2IN, &r, &pkt).p);
+	w.now += 241;
+	for (unsigned i = 0; i < 100; i++)
+		mvt_nat44_background (w.nat[0], w.now, 64);
+	assert_int_equal (WORLD_SUM (&w, mappings), 1);
+	assert_int_equal (WORLD_SUM (&w, sessions), 0); /* the second one moved inline */
+	w.now += 7440 - 241;
+	r.tcp_flags = ACK;
+	free (send (&w, MVT_OUT2IN, &r, &pkt).p);
+	assert_int_equal (pkt.verdict, MVT_VERDICT_TRANSLATED);
+	w.now += 7441;
+	free (send (&w, MVT_OUT2IN, &r, &pkt).p);
+	assert_int_equal (pkt.verdict, MVT_VERDICT_DROPPED);
+	world_verify (&w);
+	world_stop (&w);
+}
+
+static void
+test_tcp_without_syn_makes_nothing (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	world_start (&w);
+	static const uint8_t flags[] = { ACK, SYN | ACK, FIN | ACK, RST, 0 };
+	for (unsigned i = 0; i < sizeof flags; i++)
+	{
+		build_t b = { .src = host (1),
+			      .dst = WORLD_REMOTE,
+			      .sport = 1,
+			      .dport = 80,
+			      .ip_proto = TCP,
+			      .tcp_flags = flags[i] };
+		mvt_pkt_t pkt;
+		free (send (&w, MVT_IN2OUT, &b, &pkt).p);
+		assert_int_equal (pkt.verdict, MVT_VERDICT_DROPPED);
+		assert_int_equal (pkt.reason, MVT_DROP_TCP_NOT_SYN);
+	}
+	assert_int_equal (WORLD_SUM (&w, mappings_created), 0);
+	world_stop (&w);
+}
+
+static void
+sweep_all (world_t *w)
+{
+	for (uint16_t i = 0; i < w->n; i++)
+		for (unsigned k = 0; k < 64; k++)
+			mvt_nat44_background (w->nat[i], w->now, 256);
+}
+
+static void
+test_longest_lived_session_moves_inline (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	world_start (&w);
+	uint32_t ext;
+	uint16_t port;
+	uint8_t reason;
+	open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + 1, 80, &ext, &port);
+	open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + 2, 80, &ext, &port);
+	from_outside (&w, TCP, WORLD_REMOTE + 2, 80, ext, port, SYN | ACK, &reason);
+	w.now += 100;
+	open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + 3, 80, &ext, &port);
+	w.now += 141; /* the first is over, the third has 99 s left, the second two hours */
+	sweep_all (&w);
+	mvt_mapping_info_t info;
+	mvt_job_t list = { .op = MVT_JOB_LIST_MAPPINGS, .max = 1, .out.mappings = &info };
+	while (mvt_nat44_job (w.nat[0], &list, w.now) == MVT_ERR_AGAIN)
+		;
+	assert_int_equal (list.n, 1);
+	assert_int_equal (info.remote.addr, WORLD_REMOTE + 2);
+	assert_int_equal (info.sessions, 2);
+	assert_int_equal (info.expires_in, 7440 - 241);
+	/* ended by command, nothing of it stays */
+	mvt_job_t del = { .op = MVT_JOB_DELETE_MAPPINGS };
+	while (mvt_nat44_job (w.nat[0], &del, w.now) == MVT_ERR_AGAIN)
+		;
+	assert_int_equal (WORLD_SUM (&w, sessions), 0);
+	world_verify (&w);
+	world_stop (&w);
+}
+
+/* That an address was spoken to lets it in, but keeps no mapping alive. */
+static void
+test_permission_is_no_session (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	memset (w.policy.filter, MVT_FILTER_AD, sizeof w.policy.filter);
+	world_start (&w);
+	uint32_t ext;
+	uint16_t port;
+	uint8_t reason;
+	open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + 1, 80, &ext, &port);
+	w.now += 241;
+	assert_int_equal (from_outside (&w, TCP, WORLD_REMOTE + 1, 81, ext, port, SYN, &reason),
+			  MVT_VERDICT_DROPPED);
+	assert_int_equal (reason, MVT_DROP_NO_MAPPING);
+	assert_int_equal (WORLD_SUM (&w, sessions), 0);
+	world_verify (&w);
+	world_stop (&w);
+}
+
+/* A remote that has been silent for too long is filtered again, though the mapping lives. */
+static void
+test_expired_sessions_filter_again (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	memset (w.policy.filter, MVT_FILTER_APD, sizeof w.policy.filter);
+	world_start (&w);
+	uint32_t ext;
+	uint16_t port;
+	uint8_t reason;
+	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE + 1, 53, &ext, &port);
+	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE + 2, 53, &ext, &port);
+	w.now += 200;
+	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE + 1, 53, &ext, &port);
+	assert_int_equal (from_outside (&w, UDP, WORLD_REMOTE + 2, 53, ext, port, 0, &reason),
+			  MVT_VERDICT_TRANSLATED); /* refreshed */
+	w.now += 200;
+	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE + 1, 53, &ext, &port);
+	w.now += 101;
+	assert_int_equal (from_outside (&w, UDP, WORLD_REMOTE + 2, 53, ext, port, 0, &reason),
+			  MVT_VERDICT_DROPPED);
+	assert_int_equal (reason, MVT_DROP_FILTERED);
+
+	open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + 1, 80, &ext, &port);
+	open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + 2, 80, &ext, &port);
+	from_outside (&w, TCP, WORLD_REMOTE + 1, 80, ext, port, SYN | ACK, &reason);
+	w.now += 241;
+	assert_int_equal (from_outside (&w, TCP, WORLD_REMOTE + 2, 80, ext, port, ACK, &reason),
+			  MVT_VERDICT_DROPPED);
+	assert_int_equal (reason, MVT_DROP_FILTERED);
+	world_verify (&w);
+	world_stop (&w);
+}
+
+int
+main (void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test (test_filtering),
+		cmocka_unit_test (test_session_table_full),
+		cmocka_unit_test (test_mapping_lives_with_its_sessions),
+		cmocka_unit_test (test_tcp_without_syn_makes_nothing),
+		cmocka_unit_test (test_longest_lived_session_moves_inline),
+		cmocka_unit_test (test_permission_is_no_session),
+		cmocka_unit_test (test_expired_sessions_filter_again),
+	};
+
+	return cmocka_run_group_tests (tests, NULL, NULL);
+}
