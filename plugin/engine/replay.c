@@ -273,6 +273,15 @@ fill (replay_t *r, char *err)
 		r->result->cut = 1;
 		return 0;
 	}
+	/* libpcap reads a pcapng file as if it had one interface, or gives up */
+	if (strstr (pcap_geterr (r->in), "of the first interface"))
+	{
+		engine_error (err,
+			      "%s: its interfaces differ in link type or snapshot length: split it "
+			      "by interface first (tshark -r FILE -Y frame.interface_id==0 -w ONE)",
+			      r->in_path);
+		return MVT_ERR_UNSUPPORTED;
+	}
 	engine_error (err, "%s: cannot be read on from byte %llu: %s", r->in_path,
 		      (unsigned long long) r->offset, pcap_geterr (r->in));
 	return MVT_ERR_INVALID;

@@ -692,6 +692,37 @@ tear_down (void **state)
 	return rmdir (dir);
 }
 
+/* libpcap gives up where a second interface of a pcapng file has another link type. */
+static void
+interfaces_that_differ_are_named (void **state)
+{
+	(void) state;
+	mvt_replay_result_t result;
+	char err[MVT_ENGINE_ERR_LEN];
+	bytes_t ng = { 0 };
+
+	put32 (&ng, 0x0a0d0d0a, false); /* section */
+	put32 (&ng, 28, false);
+	put32 (&ng, 0x1a2b3c4d, false);
+	put32 (&ng, 1, false); /* version 1.0 */
+	put32 (&ng, UINT32_MAX, false);
+	put32 (&ng, UINT32_MAX, false);
+	put32 (&ng, 28, false);
+	for (uint32_t link = 1; link <= 101; link += 100) /* Ethernet, raw IP */
+	{
+		put32 (&ng, 1, false); /* interface */
+		put32 (&ng, 20, false);
+		put32 (&ng, link, false);
+		put32 (&ng, 65535, false);
+		put32 (&ng, 20, false);
+	}
+	save (in_path, &ng);
+	free (ng.p);
+	assert_int_equal (replay (NULL, 1, &result, err), MVT_ERR_UNSUPPORTED);
+	assert_non_null (strstr (err, "interfaces differ in link type"));
+	assert_non_null (strstr (err, in_path));
+}
+
 int
 main (void)
 {
@@ -707,6 +738,7 @@ main (void)
 		cmocka_unit_test (cut_captures_tell_where),
 		cmocka_unit_test (bad_files_are_told_in_one_sentence),
 		cmocka_unit_test (progress_is_told_and_may_stop),
+		cmocka_unit_test (interfaces_that_differ_are_named),
 	};
 	return cmocka_run_group_tests (tests, set_up, tear_down);
 }
