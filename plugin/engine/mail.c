@@ -322,7 +322,14 @@ mail_sync (mvt_engine_t *engine, bool *all)
 	*all = true;
 	for (uint32_t i = 0; i < n; i++)
 		/* to spare ones too: they may hold a packet of the time before */
-		if (!host_at_hand (engine, i))
+		if (host_at_hand (engine, i))
+		{
+			/* it must not know a snapshot that is freed now: another may get its place
+			 */
+			if (i < engine->n)
+				mail_job (engine, i, &job);
+		}
+		else
 		{
 			mail[i] = mail_new (MAIL_JOB, &job, NULL);
 			if (!mail[i])
