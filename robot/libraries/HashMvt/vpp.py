@@ -179,7 +179,7 @@ class VppDriver:
 
     kind = "vpp"
     hops = 1
-    patience_s = 2.0
+    patience_s = 10.0
 
     def __init__(self) -> None:
         """Start nothing yet."""
@@ -212,8 +212,8 @@ class VppDriver:
             vpp = _wire(config.dataplane.instances.max).vpp
             try:
                 self._dataplane = await VppDataplane.open(vpp_settings(config))
-            except Unavailable:
-                if last or not vpp.starved:
+            except Unavailable:  # it may be slow to answer, but must not have crashed
+                if last or not (vpp.alive or vpp.starved):
                     raise
             else:
                 return

@@ -103,6 +103,10 @@ def _connect(client: _Client, api: Path) -> None:
         raise Unavailable(
             _why_not(error, api, "socksvr { default }", "dataplane.vpp.api")
         ) from None
+    except TypeError:  # what vpp-papi makes of an answer that does not come
+        raise Unavailable(
+            _why_not(OSError("no answer"), api, "socksvr { default }", "dataplane.vpp.api")
+        ) from None
     version = client.plugin_version
     if version is None:
         raise Unavailable(
