@@ -118,10 +118,11 @@ static void
 hang (ward_t *w)
 {
 	char junk[4096] = { 0 };
+	uint64_t before = fx_count (w->e, SICK, "mappings");
 	int null;
 
 	send_from (w, (9 << 16) + 1, 999);
-	while (fx_count (w->e, SICK, "mappings") == 0)
+	while (fx_count (w->e, SICK, "mappings") == before)
 		usleep (1000);
 	fcntl (w->pipe[1], F_SETFL, O_NONBLOCK);
 	while (write (w->pipe[1], junk, sizeof junk) > 0)
