@@ -435,7 +435,7 @@ static clib_error_t *
 shard_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
 	clib_error_t *error = hashmvt_cli_enabled ();
-	u32 from, to, percent, blocks;
+	u32 from, to, percent = MVT_NONE, blocks = 0;
 	int moved;
 
 	if (error)
@@ -444,15 +444,14 @@ shard_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd
 		return hashmvt_cli_wrong (input, "the number of the instance that gives");
 	if (!unformat (input, "%u", &to))
 		return hashmvt_cli_wrong (input, "the number of the instance that takes");
-	if (unformat (input, "percent %u", &percent))
-		moved = mvt_engine_shard (hashmvt_main.engine, from, to, percent);
-	else if (unformat (input, "blocks %u", &blocks))
-		moved = mvt_engine_transfer (hashmvt_main.engine, from, to, MVT_NONE, blocks);
-	else
+	if (!unformat (input, "percent %u", &percent) && !unformat (input, "blocks %u", &blocks))
 		return hashmvt_cli_wrong (input, "percent N or blocks N");
 	error = at_end (input);
 	if (error)
 		return error;
+	moved = percent != MVT_NONE
+			? mvt_engine_shard (hashmvt_main.engine, from, to, percent)
+			: mvt_engine_transfer (hashmvt_main.engine, from, to, MVT_NONE, blocks);
 	if (moved < 0)
 		return hashmvt_cli_result (moved, "shard");
 	vlib_cli_output (vm, "%d blocks moved", moved);

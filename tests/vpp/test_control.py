@@ -108,6 +108,24 @@ def test_pool_delete_by_force(nat: Nat) -> None:
     assert len(nat.arp(gone, expect=1)) == 1
 
 
+def test_force_ends_what_it_names(nat: Nat) -> None:
+    """Force leaves other addresses that drain alone, and ends one that drains already."""
+    nat.vpp.do(f"hashmvt pool del {POOL[1]}-{POOL[3]}")
+    [first] = nat.outward(udp(HOSTS[0]), expect=1)
+    nat.vpp.do(f"hashmvt pool del {POOL[0]}", f"hashmvt pool add {POOL[2]}")
+    [second] = nat.outward(udp(HOSTS[1]), expect=1)
+    assert (first.src, second.src) == (POOL[0], POOL[2])
+    nat.vpp.do(f"hashmvt pool del {POOL[2]} force")
+    assert [str(m.external.address) for m in nat.mappings()] == [POOL[0]]
+    assert f"{POOL[0]} draining" in nat.vpp.cli("hashmvt show pool")
+    back = IP(src=SERVER, dst=first.src) / UDP(sport=53, dport=first.sport)
+    assert len(nat.inward(back, expect=1)) == 1
+    nat.vpp.do(f"hashmvt pool del {POOL[0]} force")
+    assert nat.mappings() == []
+    assert POOL[0] not in nat.vpp.cli("hashmvt show pool")
+    assert "no such entry" in nat.vpp.cli(f"hashmvt pool del {POOL[0]} force")
+
+
 # ---- listings and events ----
 
 
@@ -309,6 +327,16 @@ def test_commands_name_the_wrong_word(nat: Nat) -> None:
     for command, word in WRONG_WORDS:
         assert word in nat.vpp.cli(command), command
         assert nat.vpp.cli("hashmvt show policies") == before, command
+
+
+def test_shard_with_a_word_too_many_moves_nothing(nat: Nat) -> None:
+    """The whole line is read before anything is done."""
+    if nat.instances < 2:
+        pytest.skip("there is one instance")
+    before = nat.each("blocks_free")
+    for how in ("percent 10", "blocks 3"):
+        assert "unknown input `now'" in nat.vpp.cli(f"hashmvt shard 0 1 {how} now")
+    assert nat.each("blocks_free") == before
 
 
 def _calls() -> list[tuple[str, dict[str, Any], str]]:
