@@ -71,6 +71,19 @@ def test_one_to_one(nat: Nat) -> None:
     assert nat.arp("203.0.113.87") == []
 
 
+def test_large_one_to_one(nat: Nat) -> None:
+    """A rule of a million addresses translates too, without as many routes in VPP's heap."""
+    rule = "prefix 10.0.0.0/12 20.0.0.0/12"
+    nat.vpp.do(f"hashmvt static add {rule}")
+    [seen] = nat.outward(udp("10.0.0.10"), expect=1)
+    assert (seen.src, seen[UDP].sport) == ("20.0.0.10", 1000)
+    seen = nat.inward(IP(src=SERVER, dst="20.0.0.10") / UDP(sport=53, dport=1000), expect=1)
+    assert [p.dst for p in seen] == ["10.0.0.10"]
+    assert "20.0.0.10/32" not in nat.vpp.cli("show ip fib 20.0.0.10")
+    assert "20.0.0.0/12: route it here" in nat.vpp.cli("show logging")
+    nat.vpp.do(f"hashmvt static del {rule}")
+
+
 def test_pool_address_drains(nat: Nat) -> None:
     """A deleted address serves what it has, takes nothing new and then is gone."""
     nat.vpp.do(f"hashmvt pool del {POOL[1]}-{POOL[3]}")
