@@ -331,6 +331,19 @@ WRONG_WORDS = [
     ("show hashmvt mappings inside nowhere", "inside"),
     ("hashmvt show pool now", "now"),
     ("hashmvt pool add", "missing"),
+    # what is written well, and refused
+    ("hashmvt pool add 127.0.0.1", "pool: 127.0.0.1: invalid"),
+    ("hashmvt pool add 203.0.113.2-203.0.113.5", "pool: 203.0.113.2-203.0.113.5: exists"),
+    ("hashmvt policy del 11.0.0.0/8", "policy: 11.0.0.0/8: no such"),
+    ("hashmvt exempt del 192.0.3.0/24", "exempt: 192.0.3.0/24: no such"),
+    ("hashmvt static del udp 203.0.113.1 9", "static: udp 203.0.113.1:9: no such"),
+    ("hashmvt shard 0 0 percent 10", "shard: from 0 to 0: invalid"),
+    # numbers that 32 bits do not hold are not taken for others
+    ("hashmvt policy add 10.1.0.0/16 udp-timeout 4294967297", "udp-timeout"),
+    ("hashmvt static add udp 10.0.0.9 4294967376 203.0.113.1 1", "4294967376"),
+    ("hashmvt instance activate 4294967296", "4294967296"),
+    ("hashmvt enable max-mappings 4294967297", "`max-mappings'"),
+    ("hashmvt enable ports 70000-80000", "`ports'"),
 ]
 
 
