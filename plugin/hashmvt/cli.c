@@ -29,9 +29,20 @@ hashmvt_cli_wrong (unformat_input_t *input, const char *expected)
 }
 
 clib_error_t *
-hashmvt_cli_result (mvt_err_t err, const char *what)
+hashmvt_cli_result (mvt_err_t err, const char *what, ...)
 {
-	return err ? clib_error_return (0, "%s: %s", what, mvt_err_text (err)) : 0;
+	clib_error_t *error;
+	va_list args;
+	u8 *s;
+
+	if (!err)
+		return 0;
+	va_start (args, what);
+	s = va_format (0, what, &args);
+	va_end (args);
+	error = clib_error_return (0, "%v: %s", s, mvt_err_text (err));
+	vec_free (s);
+	return error;
 }
 
 clib_error_t *
@@ -183,7 +194,8 @@ pool_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 	error = at_end (input);
 	if (error)
 		return error;
-	return hashmvt_cli_result (hashmvt_pool_add_del (first, last, is_add, force), "pool");
+	return hashmvt_cli_result (hashmvt_pool_add_del (first, last, is_add, force), "%U",
+				   format_hashmvt_range, first, last);
 }
 
 VLIB_CLI_COMMAND (hashmvt_pool_command, static) = {
@@ -210,7 +222,8 @@ exempt_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cm
 	error = at_end (input);
 	if (error)
 		return error;
-	return hashmvt_cli_result (hashmvt_exempt_add_del (prefix, is_add), "exempt");
+	return hashmvt_cli_result (hashmvt_exempt_add_del (prefix, is_add), "%U",
+				   format_hashmvt_prefix, &prefix);
 }
 
 VLIB_CLI_COMMAND (hashmvt_exempt_command, static) = {
@@ -236,7 +249,9 @@ static_rule (unformat_input_t *input, int is_add)
 	error = at_end (input);
 	if (error)
 		return error;
-	return hashmvt_cli_result (hashmvt_rule_add_del (rule, is_add), "static");
+	return hashmvt_cli_result (hashmvt_rule_add_del (rule, is_add), "%U and %U",
+				   format_hashmvt_prefix, &rule.inside, format_hashmvt_prefix,
+				   &rule.outside);
 }
 
 static uword
@@ -245,7 +260,7 @@ unformat_port (unformat_input_t *input, va_list *args)
 	u16 *port = va_arg (*args, u16 *);
 	u32 n;
 
-	if (!unformat (input, "%u", &n) || n > 65535)
+	if (!unformat (input, "%U", unformat_hashmvt_number, &n) || n > 65535)
 		return 0;
 	*port = n;
 	return 1;
@@ -279,7 +294,8 @@ static_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cm
 	error = at_end (input);
 	if (error)
 		return error;
-	return hashmvt_cli_result (hashmvt_static_add_del (&in, &ext, is_add), "static");
+	return hashmvt_cli_result (hashmvt_static_add_del (&in, &ext, is_add), "%U",
+				   format_hashmvt_endpoint, &ext);
 }
 
 VLIB_CLI_COMMAND (hashmvt_static_command, static) = {
@@ -323,20 +339,28 @@ unformat_policy (unformat_input_t *input, va_list *args)
 {
 	mvt_policy_t *p = va_arg (*args, mvt_policy_t *);
 
-	if (unformat (input, "udp-timeout %u", &p->timeout[MVT_TIMEOUT_UDP]) ||
-	    unformat (input, "tcp-established-timeout %u",
+	if (unformat (input, "udp-timeout %U", unformat_hashmvt_number,
+		      &p->timeout[MVT_TIMEOUT_UDP]) ||
+	    unformat (input, "tcp-established-timeout %U", unformat_hashmvt_number,
 		      &p->timeout[MVT_TIMEOUT_TCP_ESTABLISHED]) ||
-	    unformat (input, "tcp-transitory-timeout %u",
+	    unformat (input, "tcp-transitory-timeout %U", unformat_hashmvt_number,
 		      &p->timeout[MVT_TIMEOUT_TCP_TRANSITORY]) ||
-	    unformat (input, "tcp-incoming-syn-timeout %u",
+	    unformat (input, "tcp-incoming-syn-timeout %U", unformat_hashmvt_number,
 		      &p->timeout[MVT_TIMEOUT_TCP_INCOMING_SYN]) ||
-	    unformat (input, "icmp-timeout %u", &p->timeout[MVT_TIMEOUT_ICMP]) ||
-	    unformat (input, "mappings-per-host %u", &p->mappings_per_host_all) ||
-	    unformat (input, "udp-mappings-per-host %u", &p->mappings_per_host[MVT_PROTO_UDP]) ||
-	    unformat (input, "tcp-mappings-per-host %u", &p->mappings_per_host[MVT_PROTO_TCP]) ||
-	    unformat (input, "icmp-mappings-per-host %u", &p->mappings_per_host[MVT_PROTO_ICMP]) ||
-	    unformat (input, "new-per-second-per-host %u", &p->new_per_second_per_host) ||
-	    unformat (input, "max-blocks-per-host %u", &p->max_blocks_per_host))
+	    unformat (input, "icmp-timeout %U", unformat_hashmvt_number,
+		      &p->timeout[MVT_TIMEOUT_ICMP]) ||
+	    unformat (input, "mappings-per-host %U", unformat_hashmvt_number,
+		      &p->mappings_per_host_all) ||
+	    unformat (input, "udp-mappings-per-host %U", unformat_hashmvt_number,
+		      &p->mappings_per_host[MVT_PROTO_UDP]) ||
+	    unformat (input, "tcp-mappings-per-host %U", unformat_hashmvt_number,
+		      &p->mappings_per_host[MVT_PROTO_TCP]) ||
+	    unformat (input, "icmp-mappings-per-host %U", unformat_hashmvt_number,
+		      &p->mappings_per_host[MVT_PROTO_ICMP]) ||
+	    unformat (input, "new-per-second-per-host %U", unformat_hashmvt_number,
+		      &p->new_per_second_per_host) ||
+	    unformat (input, "max-blocks-per-host %U", unformat_hashmvt_number,
+		      &p->max_blocks_per_host))
 		return 1;
 	if (unformat (input, "paired-only"))
 	{
@@ -370,10 +394,10 @@ policy_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cm
 	error = at_end (input);
 	if (error)
 		return error;
-	return hashmvt_cli_result (
-		is_default ? hashmvt_policy_default (&options)
-			   : hashmvt_policy_add_del (prefix, some ? &options : 0, is_add),
-		"policy");
+	if (is_default)
+		return hashmvt_cli_result (hashmvt_policy_default (&options), "default");
+	return hashmvt_cli_result (hashmvt_policy_add_del (prefix, some ? &options : 0, is_add),
+				   "%U", format_hashmvt_prefix, &prefix);
 }
 
 VLIB_CLI_COMMAND (hashmvt_policy_command, static) = {
@@ -412,7 +436,7 @@ instance_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *
 		call = mvt_engine_reset_instance;
 	else
 		return hashmvt_cli_wrong (input, "activate, drain or reset");
-	if (!unformat (input, "%u", &instance))
+	if (!unformat (input, "%U", unformat_hashmvt_number, &instance))
 		return hashmvt_cli_wrong (input, "the number of an instance");
 	error = at_end (input);
 	if (error)
@@ -421,7 +445,7 @@ instance_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *
 		return clib_error_return (0, "there is no instance %u: they are 0 to %u", instance,
 					  hashmvt_main.n_instances - 1);
 	rv = call (hashmvt_main.engine, instance);
-	return hashmvt_cli_result (rv, "instance");
+	return hashmvt_cli_result (rv, "instance %u", instance);
 }
 
 VLIB_CLI_COMMAND (hashmvt_instance_command, static) = {
@@ -435,26 +459,26 @@ static clib_error_t *
 shard_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
 	clib_error_t *error = hashmvt_cli_enabled ();
-	u32 from, to, percent, blocks;
+	u32 from, to, percent = MVT_NONE, blocks = 0;
 	int moved;
 
 	if (error)
 		return error;
-	if (!unformat (input, "%u", &from))
+	if (!unformat (input, "%U", unformat_hashmvt_number, &from))
 		return hashmvt_cli_wrong (input, "the number of the instance that gives");
-	if (!unformat (input, "%u", &to))
+	if (!unformat (input, "%U", unformat_hashmvt_number, &to))
 		return hashmvt_cli_wrong (input, "the number of the instance that takes");
-	if (unformat (input, "percent %u", &percent))
-		moved = mvt_engine_shard (hashmvt_main.engine, from, to, percent);
-	else if (unformat (input, "blocks %u", &blocks))
-		moved = mvt_engine_transfer (hashmvt_main.engine, from, to, MVT_NONE, blocks);
-	else
+	if (!unformat (input, "percent %U", unformat_hashmvt_number, &percent) &&
+	    !unformat (input, "blocks %U", unformat_hashmvt_number, &blocks))
 		return hashmvt_cli_wrong (input, "percent N or blocks N");
 	error = at_end (input);
 	if (error)
 		return error;
+	moved = percent != MVT_NONE
+			? mvt_engine_shard (hashmvt_main.engine, from, to, percent)
+			: mvt_engine_transfer (hashmvt_main.engine, from, to, MVT_NONE, blocks);
 	if (moved < 0)
-		return hashmvt_cli_result (moved, "shard");
+		return hashmvt_cli_result (moved, "from %u to %u", from, to);
 	vlib_cli_output (vm, "%d blocks moved", moved);
 	return 0;
 }
@@ -479,7 +503,7 @@ unformat_hashmvt_filter (unformat_input_t *input, va_list *args)
 	    unformat (input, "outside %U", unformat_hashmvt_prefix, &f->external) ||
 	    unformat (input, "inside-port %U", unformat_port, &f->in_port) ||
 	    unformat (input, "outside-port %U", unformat_port, &f->ext_port) ||
-	    unformat (input, "instance %u", instance))
+	    unformat (input, "instance %U", unformat_hashmvt_number, instance))
 		return 1;
 	if (unformat (input, "inside %U", unformat_hashmvt_address, &f->inside.addr))
 		f->inside.len = 32;

@@ -9,8 +9,8 @@
 
 /* Every refusal names the word that is wrong, or says what is missing. Consumes the input. */
 clib_error_t *hashmvt_cli_wrong (unformat_input_t *input, const char *expected);
-/* NULL, or what the core says against it. */
-clib_error_t *hashmvt_cli_result (mvt_err_t err, const char *what);
+/* NULL, or what the core says against it; what: a format, and the words that it is about. */
+clib_error_t *hashmvt_cli_result (mvt_err_t err, const char *what, ...);
 /* NULL when enabled. */
 clib_error_t *hashmvt_cli_enabled (void);
 /* Parses one word of a mapping filter: prefixes, ports, protocol, kind, instance. */

@@ -139,7 +139,7 @@ show_mappings (vlib_main_t *vm, unformat_input_t *input)
 	u32 instance = MVT_NONE, limit = LIMIT, shown = 0, verbose = 0, count = 0, pages = 0;
 
 	while (!hashmvt_at_end (input))
-		if (unformat (input, "limit %u", &limit))
+		if (unformat (input, "limit %U", unformat_hashmvt_number, &limit))
 			;
 		else if (unformat (input, "verbose"))
 			verbose = 1;
@@ -331,7 +331,7 @@ show_list (vlib_main_t *vm, unformat_input_t *input, void (*show) (vlib_main_t *
 {
 	u32 limit = LIMIT;
 
-	if (unformat (input, "limit") && !unformat (input, "%u", &limit))
+	if (unformat (input, "limit") && !unformat (input, "%U", unformat_hashmvt_number, &limit))
 		return hashmvt_cli_wrong (input, "a number");
 	if (!hashmvt_at_end (input))
 		return hashmvt_cli_wrong (input, "limit N or the end of the line");

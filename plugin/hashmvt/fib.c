@@ -11,6 +11,9 @@
 
 #define ROUTES_AT_ONCE 128
 
+/* Of 1:1 rules. A route takes some 700 bytes of VPP's heap, and VPP ends when that is full. */
+#define MAX_RULE_ROUTES (1 << 16)
+
 /* ---- addresses of interfaces ---- */
 
 static int
@@ -108,13 +111,37 @@ want_run (hashmvt_route_t **wanted, u32 first, u32 count)
 	}
 }
 
+/* The rules' outside addresses; rules that are too large get none: their outside is routed here by
+ * the upstream, and as every address of it is translated nothing goes back. */
+static void
+want_rules (hashmvt_route_t **wanted)
+{
+	hashmvt_main_t *hm = &hashmvt_main;
+	mvt_static_rule_t *rule;
+	u64 left = MAX_RULE_ROUTES;
+
+	vec_foreach (rule, hm->model.statics)
+	{
+		u64 count = 1ull << (32 - rule->outside.len);
+		if (count > left)
+		{
+			vlib_log_warn (hm->log_class,
+				       "ARP is not answered for the outside of 1:1 rules beyond %u "
+				       "addresses, so not for %U: route it here",
+				       MAX_RULE_ROUTES, format_hashmvt_prefix, &rule->outside);
+			continue;
+		}
+		left -= count;
+		want_run (wanted, rule->outside.addr, (u32) count);
+	}
+}
+
 static hashmvt_route_t *
 wanted_routes (void)
 {
 	hashmvt_main_t *hm = &hashmvt_main;
 	hashmvt_route_t *wanted = 0;
 	mvt_pool_run_t *runs = 0, *r;
-	mvt_static_rule_t *rule;
 	u32 n;
 
 	vec_validate (runs, hm->engine->n_slots);
@@ -122,9 +149,7 @@ wanted_routes (void)
 	vec_set_len (runs, n);
 	vec_foreach (r, runs) want_run (&wanted, r->first, r->count);
 	vec_free (runs);
-	vec_foreach (rule, hm->model.statics)
-		want_run (&wanted, rule->outside.addr,
-			  rule->outside.len > 8 ? 1u << (32 - rule->outside.len) : 0);
+	want_rules (&wanted);
 	return wanted;
 }
 

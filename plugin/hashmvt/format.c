@@ -59,6 +59,38 @@ format_hashmvt_trace (u8 *s, va_list *args)
 	return s;
 }
 
+u8 *
+format_hashmvt_range (u8 *s, va_list *args)
+{
+	u32 first = va_arg (*args, u32), last = va_arg (*args, u32);
+
+	s = format (s, "%U", format_hashmvt_address, first);
+	return first == last ? s : format (s, "-%U", format_hashmvt_address, last);
+}
+
+/* VPP's own %u takes what is too large modulo 2^32. */
+uword
+unformat_hashmvt_number (unformat_input_t *input, va_list *args)
+{
+	u32 *number = va_arg (*args, u32 *);
+	int digits = 0;
+	u64 n = 0;
+	uword c;
+
+	unformat_skip_white_space (input);
+	while ((c = unformat_get_input (input)) >= '0' && c <= '9')
+	{
+		n = n * 10 + c - '0';
+		if (n > ~(u32) 0)
+			return 0;
+		digits++;
+	}
+	if (c != UNFORMAT_END_OF_INPUT)
+		unformat_put_input (input);
+	*number = (u32) n;
+	return digits;
+}
+
 uword
 unformat_hashmvt_address (unformat_input_t *input, va_list *args)
 {

@@ -159,9 +159,11 @@ typedef struct
 } hashmvt_trace_t;
 
 format_function_t format_hashmvt_trace;
-format_function_t format_hashmvt_endpoint; /* mvt_endpoint_t * */
-format_function_t format_hashmvt_address;  /* u32, host order */
-format_function_t format_hashmvt_prefix;   /* mvt_prefix4_t * */
+format_function_t format_hashmvt_endpoint;   /* mvt_endpoint_t * */
+format_function_t format_hashmvt_address;    /* u32, host order */
+format_function_t format_hashmvt_prefix;     /* mvt_prefix4_t * */
+format_function_t format_hashmvt_range;	     /* u32 first, u32 last */
+unformat_function_t unformat_hashmvt_number; /* u32 *, decimal; refuses what is larger */
 unformat_function_t unformat_hashmvt_address;
 unformat_function_t unformat_hashmvt_prefix;
 unformat_function_t unformat_hashmvt_range; /* u32 *first, u32 *last */

@@ -166,15 +166,16 @@ slot_for (u32 addr, const mvt_pool_run_t *in_force, uword *used, u32 *next, u32 
 }
 
 static void
-add_address (mvt_pool_run_t **runs, u32 addr, u32 slot)
+add_address (mvt_pool_run_t **runs, u32 addr, u32 slot, u8 draining)
 {
-	mvt_pool_run_t run = { .first = addr, .count = 1, .slot = slot }, *last;
+	mvt_pool_run_t run = { .first = addr, .count = 1, .slot = slot, .draining = draining };
+	mvt_pool_run_t *last;
 
 	if (vec_len (*runs))
 	{
 		last = vec_end (*runs) - 1;
 		if (last->first + last->count == addr && last->slot + last->count == slot &&
-		    !last->draining)
+		    last->draining == draining)
 		{
 			last->count++;
 			return;
@@ -232,7 +233,7 @@ pool_add (hashmvt_model_t *m, u32 first, u32 last)
 			err = MVT_ERR_FULL;
 			break;
 		}
-		add_address (&m->runs, addr, slot);
+		add_address (&m->runs, addr, slot, 0);
 		vec_add1 (slots, slot);
 	}
 	slots_add (m, slots);
@@ -242,15 +243,28 @@ pool_add (hashmvt_model_t *m, u32 first, u32 last)
 	return err;
 }
 
+/* Of first to last, how many drain since an earlier change that left them out. */
+static u32
+n_draining (const hashmvt_model_t *m, u32 first, u32 last)
+{
+	mvt_pool_run_t *in_force = runs_in_force (), *r;
+	u32 n = 0;
+
+	vec_foreach (r, in_force) for (u32 i = 0; r->draining && i < r->count; i++) n +=
+		r->first + i - first <= last - first && !in_runs (m->runs, r->first + i);
+	vec_free (in_force);
+	return n;
+}
+
 static mvt_err_t
-pool_del (hashmvt_model_t *m, u32 first, u32 last)
+pool_del (hashmvt_model_t *m, u32 first, u32 last, int force)
 {
 	mvt_pool_run_t *kept = 0, *r;
-	u32 removed = 0;
+	u32 removed = force ? n_draining (m, first, last) : 0;
 
 	vec_foreach (r, m->runs) for (u32 i = 0; i < r->count;
 				      i++) if (r->first + i - first > last - first)
-		add_address (&kept, r->first + i, r->slot + i);
+		add_address (&kept, r->first + i, r->slot + i, r->draining);
 	else
 	{
 		removed++;
@@ -266,6 +280,46 @@ pool_del (hashmvt_model_t *m, u32 first, u32 last)
 	return removed == last - first + 1 ? MVT_OK : MVT_ERR_NOT_FOUND;
 }
 
+/* Addresses outside first to last that drain and that the model does not name. */
+static mvt_pool_run_t *
+others_draining (const hashmvt_model_t *m, const mvt_pool_run_t *in_force, u32 first, u32 last)
+{
+	const mvt_pool_run_t *r;
+	mvt_pool_run_t *others = 0;
+
+	vec_foreach (r, in_force) for (u32 i = 0; r->draining && i < r->count; i++)
+	{
+		u32 addr = r->first + i;
+		if (addr - first > last - first && !in_runs (m->runs, addr))
+			add_address (&others, addr, r->slot + i, 1);
+	}
+	return others;
+}
+
+/* The engine's force ends the mappings of all that a description leaves out. So it names, for this
+ * once, what drains already and is not meant. */
+static mvt_err_t
+pool_end (hashmvt_model_t *m, u32 first, u32 last)
+{
+	hashmvt_main_t *hm = &hashmvt_main;
+	mvt_pool_run_t *in_force = runs_in_force ();
+	mvt_pool_run_t *others = others_draining (m, in_force, first, last);
+	u32 named = vec_len (m->runs);
+	mvt_err_t err;
+
+	vec_append (m->runs, others);
+	err = commit (m, 1);
+	if (!err && others)
+	{
+		vec_set_len (hm->model.runs, named);
+		/* where there is no memory for it they drain until the next change */
+		hashmvt_model_republish ();
+	}
+	vec_free (others);
+	vec_free (in_force);
+	return err;
+}
+
 mvt_err_t
 hashmvt_pool_add_del (u32 first, u32 last, int is_add, int force)
 {
@@ -275,13 +329,13 @@ hashmvt_pool_add_del (u32 first, u32 last, int is_add, int force)
 	if (first > last)
 		return MVT_ERR_INVALID;
 	hashmvt_model_copy (&m, &hashmvt_main.model);
-	err = is_add ? pool_add (&m, first, last) : pool_del (&m, first, last);
+	err = is_add ? pool_add (&m, first, last) : pool_del (&m, first, last, force);
 	if (err)
 	{
 		hashmvt_model_free (&m);
 		return err;
 	}
-	return commit (&m, force);
+	return force && !is_add ? pool_end (&m, first, last) : commit (&m, 0);
 }
 
 /* ---- prefixes ---- */

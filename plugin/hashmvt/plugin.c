@@ -37,21 +37,33 @@ set_ports (u64 *bitmap, u32 first, u32 last, int on)
 			bitmap[port / 64] &= ~(1ULL << (port % 64));
 }
 
+static uword
+unformat_ports (unformat_input_t *input, va_list *args)
+{
+	u32 *first = va_arg (*args, u32 *), *last = va_arg (*args, u32 *);
+
+	return unformat (input, "%U-%U", unformat_hashmvt_number, first, unformat_hashmvt_number,
+			 last) &&
+	       *first <= *last && *last < 65536;
+}
+
 uword
 unformat_hashmvt_settings (unformat_input_t *input, va_list *args)
 {
 	hashmvt_settings_t *s = va_arg (*args, hashmvt_settings_t *);
 	u32 first, last;
 
-	if (unformat (input, "instances %u", &s->instances) ||
-	    unformat (input, "max-mappings %u", &s->max_mappings) ||
-	    unformat (input, "max-sessions %u", &s->max_sessions) ||
-	    unformat (input, "max-hosts %u", &s->max_hosts) ||
-	    unformat (input, "block-size %u", &s->block_size) ||
-	    unformat (input, "max-addresses %u", &s->max_addresses) ||
-	    unformat (input, "fragment-timeout %u", &s->fragment_timeout) ||
-	    unformat (input, "hold-down %u", &s->hold_seconds) ||
-	    unformat (input, "frame-queue-nelts %u", &s->frame_queue_nelts))
+	if (unformat (input, "instances %U", unformat_hashmvt_number, &s->instances) ||
+	    unformat (input, "max-mappings %U", unformat_hashmvt_number, &s->max_mappings) ||
+	    unformat (input, "max-sessions %U", unformat_hashmvt_number, &s->max_sessions) ||
+	    unformat (input, "max-hosts %U", unformat_hashmvt_number, &s->max_hosts) ||
+	    unformat (input, "block-size %U", unformat_hashmvt_number, &s->block_size) ||
+	    unformat (input, "max-addresses %U", unformat_hashmvt_number, &s->max_addresses) ||
+	    unformat (input, "fragment-timeout %U", unformat_hashmvt_number,
+		      &s->fragment_timeout) ||
+	    unformat (input, "hold-down %U", unformat_hashmvt_number, &s->hold_seconds) ||
+	    unformat (input, "frame-queue-nelts %U", unformat_hashmvt_number,
+		      &s->frame_queue_nelts))
 		return 1;
 	if (unformat (input, "allocation port"))
 		s->by_host = 0;
@@ -67,13 +79,12 @@ unformat_hashmvt_settings (unformat_input_t *input, va_list *args)
 		s->manual_clock = 0;
 	else if (unformat (input, "clock manual"))
 		s->manual_clock = 1;
-	else if (unformat (input, "ports %u-%u", &first, &last) && first <= last && last < 65536)
+	else if (unformat (input, "ports %U", unformat_ports, &first, &last))
 	{
 		clib_memset (s->allocatable, 0, sizeof s->allocatable);
 		set_ports (s->allocatable, first, last, 1);
 	}
-	else if (unformat (input, "reserved-ports %u-%u", &first, &last) && first <= last &&
-		 last < 65536)
+	else if (unformat (input, "reserved-ports %U", unformat_ports, &first, &last))
 		set_ports (s->allocatable, first, last, 0);
 	else
 		return 0;

@@ -71,6 +71,19 @@ def test_one_to_one(nat: Nat) -> None:
     assert nat.arp("203.0.113.87") == []
 
 
+def test_large_one_to_one(nat: Nat) -> None:
+    """A rule of a million addresses translates too, without as many routes in VPP's heap."""
+    rule = "prefix 10.0.0.0/12 20.0.0.0/12"
+    nat.vpp.do(f"hashmvt static add {rule}")
+    [seen] = nat.outward(udp("10.0.0.10"), expect=1)
+    assert (seen.src, seen[UDP].sport) == ("20.0.0.10", 1000)
+    seen = nat.inward(IP(src=SERVER, dst="20.0.0.10") / UDP(sport=53, dport=1000), expect=1)
+    assert [p.dst for p in seen] == ["10.0.0.10"]
+    assert "20.0.0.10/32" not in nat.vpp.cli("show ip fib 20.0.0.10")
+    assert "20.0.0.0/12: route it here" in nat.vpp.cli("show logging")
+    nat.vpp.do(f"hashmvt static del {rule}")
+
+
 def test_pool_address_drains(nat: Nat) -> None:
     """A deleted address serves what it has, takes nothing new and then is gone."""
     nat.vpp.do(f"hashmvt pool del {POOL[1]}-{POOL[3]}")
@@ -106,6 +119,24 @@ def test_pool_delete_by_force(nat: Nat) -> None:
     assert gone not in {p.src for p in nat.outward(*[udp(h) for h in HOSTS], expect=30)}
     nat.vpp.do(f"hashmvt pool add {gone}")
     assert len(nat.arp(gone, expect=1)) == 1
+
+
+def test_force_ends_what_it_names(nat: Nat) -> None:
+    """Force leaves other addresses that drain alone, and ends one that drains already."""
+    nat.vpp.do(f"hashmvt pool del {POOL[1]}-{POOL[3]}")
+    [first] = nat.outward(udp(HOSTS[0]), expect=1)
+    nat.vpp.do(f"hashmvt pool del {POOL[0]}", f"hashmvt pool add {POOL[2]}")
+    [second] = nat.outward(udp(HOSTS[1]), expect=1)
+    assert (first.src, second.src) == (POOL[0], POOL[2])
+    nat.vpp.do(f"hashmvt pool del {POOL[2]} force")
+    assert [str(m.external.address) for m in nat.mappings()] == [POOL[0]]
+    assert f"{POOL[0]} draining" in nat.vpp.cli("hashmvt show pool")
+    back = IP(src=SERVER, dst=first.src) / UDP(sport=53, dport=first.sport)
+    assert len(nat.inward(back, expect=1)) == 1
+    nat.vpp.do(f"hashmvt pool del {POOL[0]} force")
+    assert nat.mappings() == []
+    assert POOL[0] not in nat.vpp.cli("hashmvt show pool")
+    assert "no such entry" in nat.vpp.cli(f"hashmvt pool del {POOL[0]} force")
 
 
 # ---- listings and events ----
@@ -300,6 +331,19 @@ WRONG_WORDS = [
     ("show hashmvt mappings inside nowhere", "inside"),
     ("hashmvt show pool now", "now"),
     ("hashmvt pool add", "missing"),
+    # what is written well, and refused
+    ("hashmvt pool add 127.0.0.1", "pool: 127.0.0.1: invalid"),
+    ("hashmvt pool add 203.0.113.2-203.0.113.5", "pool: 203.0.113.2-203.0.113.5: exists"),
+    ("hashmvt policy del 11.0.0.0/8", "policy: 11.0.0.0/8: no such"),
+    ("hashmvt exempt del 192.0.3.0/24", "exempt: 192.0.3.0/24: no such"),
+    ("hashmvt static del udp 203.0.113.1 9", "static: udp 203.0.113.1:9: no such"),
+    ("hashmvt shard 0 0 percent 10", "shard: from 0 to 0: invalid"),
+    # numbers that 32 bits do not hold are not taken for others
+    ("hashmvt policy add 10.1.0.0/16 udp-timeout 4294967297", "udp-timeout"),
+    ("hashmvt static add udp 10.0.0.9 4294967376 203.0.113.1 1", "4294967376"),
+    ("hashmvt instance activate 4294967296", "4294967296"),
+    ("hashmvt enable max-mappings 4294967297", "`max-mappings'"),
+    ("hashmvt enable ports 70000-80000", "`ports'"),
 ]
 
 
@@ -309,6 +353,16 @@ def test_commands_name_the_wrong_word(nat: Nat) -> None:
     for command, word in WRONG_WORDS:
         assert word in nat.vpp.cli(command), command
         assert nat.vpp.cli("hashmvt show policies") == before, command
+
+
+def test_shard_with_a_word_too_many_moves_nothing(nat: Nat) -> None:
+    """The whole line is read before anything is done."""
+    if nat.instances < 2:
+        pytest.skip("there is one instance")
+    before = nat.each("blocks_free")
+    for how in ("percent 10", "blocks 3"):
+        assert "unknown input `now'" in nat.vpp.cli(f"hashmvt shard 0 1 {how} now")
+    assert nat.each("blocks_free") == before
 
 
 def _calls() -> list[tuple[str, dict[str, Any], str]]:
