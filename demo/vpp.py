@@ -16,17 +16,16 @@ from demo import topology
 from demo.child import ChildError
 from demo.nat import AgentNat
 from demo.plan import Plan
-from hashmvt.private_vpp import Installation, PrivateVpp, VppError, find_installation
+from hashmvt import private_vpp
+from hashmvt.private_vpp import Installation, Options, PrivateVpp, VppError, find_installation
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def why_not() -> str | None:
     """What is missing here, in a sentence, or None."""
-    try:
-        find_installation(ROOT)
-    except VppError as error:
-        return str(error)
+    if why := private_vpp.why_not(ROOT):
+        return why
     if importlib.util.find_spec("vpp_papi") is None:
         return "vpp-papi is missing: `make run DATAPLANE=vpp` installs it"
     return None if shutil.which("ethtool") else "ethtool is missing: install it"
@@ -59,8 +58,7 @@ class VppNat(AgentNat):
         vpp = self._vpp = PrivateVpp(
             self._directory / "vpp",
             installation,
-            workers=self._plan.instances + 1,
-            plugins=["af_packet"],
+            Options(("hashmvt", "ping", "af_packet"), workers=self._plan.instances + 1),
             prefix=topology.inside(topology.NAT),
         )
         commands: list[str] = []

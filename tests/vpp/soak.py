@@ -318,7 +318,7 @@ def main() -> int:
     mappings = options.mappings or min(4_000_000, int(options.seconds * 6_700))
     leave_network()
     directory = Path(f"/tmp/hmvt-{os.getpid()}-soak")
-    vpp = Vpp(directory, workers=WORKERS, section="clock system")
+    vpp = Vpp(directory, workers=WORKERS, sections="hashmvt { clock system }")
     vpp.start(set_up)
     try:
         ok = Soak(vpp, mappings).run(options.seconds)

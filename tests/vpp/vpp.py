@@ -1,33 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A VPP of one's own: private runtime directory, small heaps, packet-generator interfaces.
+"""A private VPP with interfaces that tests send packets into and see them leave.
 
-``Vpp`` starts the process and stops it; ``cli`` says one command, over the binary API, whose
-messages the running VPP itself tells. Packets go in and out of packet-generator interfaces through
-pcap files, or of one end of a veth pair, where no packet needs a command that stops the workers.
-All is in a network namespace that ends with the tests; no PCI device is looked at. VPP refuses more
-workers than CPUs are online: with workers it runs in a mount namespace of its own where the
-kernel's list of online CPUs is a file that names enough of them, and its threads are plain
-pthreads.
+``cli`` says one command, over the binary API, whose messages the running VPP itself tells. Packets
+go in and out of packet-generator interfaces through pcap files, or of one end of a veth pair, where
+no packet needs a command that stops the workers. All is in a network namespace that ends with the
+tests.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
-import shutil
-import signal
 import socket
 import struct
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from scapy.layers.l2 import Ether
 from vpp_papi import VPPApiClient
 
+from hashmvt import private_vpp
 from hashmvt.names import Counters
+from hashmvt.private_vpp import HASHMVT, Options, PrivateVpp, find_installation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,12 +31,7 @@ if TYPE_CHECKING:
     from scapy.packet import Packet
 
 ROOT = Path(__file__).resolve().parents[2]
-ONLINE = "/sys/devices/system/cpu/online"
-START_S = 30.0
-STOP_S = 30.0
-START_ATTEMPTS = 5
-STARVED = "worker thread deadlock"
-"""What VPP says when a thread does not come to a barrier, or leave it, within a second."""
+PLUGINS = (HASHMVT, "ping", "dhcp", "af_packet")
 PATIENCE_S = 30.0
 """How long to wait for what must come; a loaded machine needs some of it, a failure all."""
 MOMENT_S = 0.3
@@ -64,23 +55,9 @@ def leave_network() -> None:
     Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
 
 
-def find_vpp() -> str | None:
-    """Return VPP's program, if one is installed."""
-    return os.environ.get("HASHMVT_VPP") or shutil.which("vpp")
-
-
-def find_plugins() -> Path | None:
-    """Return the directory of the plugin that ``make build`` makes, or the one that is named."""
-    named = os.environ.get("HASHMVT_VPP_PLUGINS")
-    found = Path(named) if named else ROOT / "build" / "vpp" / "lib" / "vpp_plugins"
-    return found if (found / "hashmvt_plugin.so").exists() else None
-
-
-def find_stock_plugins(program: str) -> Path:
-    """Return the directory of the plugins that came with VPP."""
-    prefix = Path(program).resolve().parents[1]
-    found = sorted(prefix.glob("lib*/**/vpp_plugins/ping_plugin.so"))
-    return found[0].parent if found else prefix / "lib" / "vpp_plugins"
+def why_not() -> str | None:
+    """Return why the tests against VPP cannot run, or None."""
+    return private_vpp.why_not(ROOT)
 
 
 def wait_until(what: str, check: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
@@ -97,128 +74,51 @@ def wait_until(what: str, check: Callable[[], bool], patience_s: float = PATIENC
         time.sleep(0.01)
 
 
-class CliError(Exception):
-    """VPP refused a command."""
-
-
-class Vpp:
-    """One VPP process."""
+class Vpp(PrivateVpp):
+    """One VPP process, spoken to over the binary API."""
 
     def __init__(
-        self, directory: Path, *, workers: int = 0, section: str = "", heap: str = "512m"
+        self,
+        directory: Path,
+        *,
+        workers: int = 0,
+        plugins: Sequence[str] = PLUGINS,
+        sections: str = "",
     ) -> None:
-        """Prepare; ``start`` runs it. ``section`` goes into ``hashmvt { }`` of startup.conf."""
-        self.directory = directory
-        self.workers = workers
-        self.program = find_vpp() or "vpp"
-        self._set_up: Callable[[Vpp], None] = lambda _: None
-        ours = find_plugins()
-        if ours is None:
-            raise FileNotFoundError("hashmvt_plugin.so is not built")
-        self._process: subprocess.Popen[bytes] | None = None
+        """Prepare; ``start`` runs it."""
+        options = Options(
+            plugins, workers=workers, heap=512 << 20, buffers=16384, sections=sections
+        )
+        super().__init__(directory, find_installation(ROOT), options)
+        self._prepare: Callable[[Vpp], None] = lambda _: None
         self._api: Any = None
         self._ends: dict[str, Capture | Wire] = {}
         self._macs: dict[str, tuple[str, str]] = {}
         self._streams = 0
-        directory.mkdir(parents=True, exist_ok=True)
-        cpu = f"cpu {{ use-pthreads workers {workers} }}" if workers else "cpu { use-pthreads }"
-        self._config = directory / "startup.conf"
-        self._config.write_text(
-            f"""unix {{
-  nodaemon
-  nosyslog
-  log {directory}/vpp.log
-  runtime-dir {directory}
-  cli-listen {directory}/cli.sock
-  full-coredump
-  poll-sleep-usec 100
-}}
-api-segment {{ prefix hmvt{os.getpid()}-{directory.name} }}
-socksvr {{ socket-name {directory}/api.sock }}
-statseg {{ socket-name {directory}/stats.sock size 32m update-interval 1 }}
-memory {{ main-heap-size {heap} main-heap-page-size 4k }}
-buffers {{ buffers-per-numa 16384 page-size 4k default data-size 2048 }}
-{cpu}
-plugins {{
-  add-path {find_stock_plugins(self.program)}
-  add-path {ours}
-  plugin default {{ disable }}
-  plugin hashmvt_plugin.so {{ enable }}
-  plugin ping_plugin.so {{ enable }}
-  plugin dhcp_plugin.so {{ enable }}
-  plugin af_packet_plugin.so {{ enable }}
-}}
-hashmvt {{ {section} }}
-"""
-        )
-
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop it."""
-        self.stop()
 
     def start(self, set_up: Callable[[Vpp], None] | None = None) -> None:
-        """Start VPP, wait until it listens, and set it up.
-
-        Where its threads have just been made and are more than the CPUs, they may starve: once
-        more.
-
-        Raises:
-            RuntimeError: it ended instead.
-
-        """
-        self._set_up = set_up or self._set_up
-        for _ in range(START_ATTEMPTS):
-            said = self._start()
-            if said is None:
-                try:
-                    self._set_up(self)
-                except OSError:
-                    self.stop()
-                    said = self.output()
-                else:
-                    return
-            if STARVED not in said:
-                break
-        raise RuntimeError(f"vpp did not start: {said[-2000:]}")
+        """Start VPP, wait until it listens, and set it up; as before where nothing is named."""
+        self._prepare = set_up or self._prepare
+        super().start()
 
     def restart(self) -> None:
         """Start it again as it was after ``start``."""
         self.stop()
         self.start()
 
-    def output(self) -> str:
-        """Return what it printed."""
-        return (self.directory / "stdout").read_text(errors="replace")
+    def _listens(self) -> bool:
+        try:
+            self._api = self.connect("control")
+        except OSError:
+            return False
+        return True
 
-    def _start(self) -> str | None:
-        """Return None, or what it said before it ended."""
-        command = [self.program, "-c", str(self._config)]
-        if self.workers:
-            online = self.directory / "online"
-            online.write_text(f"0-{max(7, self.workers + 1)}\n")
-            script = f'mount --bind "$1" {ONLINE} && shift && exec "$@"'
-            command = ["unshare", "--mount", "sh", "-c", script, "sh", str(online), *command]
-        with (self.directory / "stdout").open("wb") as out:
-            self._process = subprocess.Popen(
-                command, stdout=out, stderr=subprocess.STDOUT, cwd=self.directory
-            )
-        end = time.monotonic() + START_S
-        while time.monotonic() < end:
-            if self._process.poll() is not None:
-                break
-            try:
-                self._api = self.connect("control")
-            except OSError:
-                time.sleep(0.05)
-            else:
-                return None
-        self.stop()
-        return self.output()
+    def _set_up(self, _: Sequence[str]) -> None:
+        try:
+            self._prepare(self)
+        except OSError:
+            self.check(MOMENT_S)
+            raise
 
     def stop(self) -> None:
         """Stop it; the exit status must tell of no crash."""
@@ -228,23 +128,7 @@ hashmvt {{ {section} }}
         for end in self._ends.values():
             end.close()
         self._ends.clear()
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self.status = process.returncode
-
-    @property
-    def starved(self) -> bool:
-        """Did it end itself because its threads did not get the CPU in time?"""
-        ended = self._process is not None and self._process.poll() is not None
-        return ended and STARVED in self.output()
+        super().stop()
 
     # ---- API and commands ----
 
@@ -279,18 +163,6 @@ hashmvt {{ {section} }}
         """Say one command; return what it printed, errors too."""
         reply = self.api.cli_inband(cmd=command)
         return str(reply.reply).replace("\r", "").strip()
-
-    def do(self, *commands: str) -> None:
-        """Say commands that print nothing.
-
-        Raises:
-            CliError: one printed something.
-
-        """
-        for command in commands:
-            said = self.cli(command)
-            if said:
-                raise CliError(f"{command}: {said}")
 
     # ---- interfaces ----
 

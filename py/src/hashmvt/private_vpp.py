@@ -1,43 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A VPP of one's own, for demonstrations and tests: private directory and sockets, small memory.
+"""A VPP of one's own, for demonstrations, tests and measurements: private directory and sockets.
 
 Nothing of the machine's network is touched, and no PCI device is looked at. VPP refuses more
 workers than CPUs are online; here it gets them in a mount namespace where the kernel's list of
-online CPUs is a file that names enough, and its threads are plain pthreads.
+online CPUs is a file that names enough, and its threads are plain pthreads. It has a session of
+its own, so an interrupt reaches only whoever started it, who then stops it; and when that thread
+ends in any other way, killed for example, the kernel kills VPP.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from hashmvt.errors import HashMvtError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PLUGIN = "hashmvt_plugin.so"
-ONLINE = "/sys/devices/system/cpu/online"
-_START_S = 30.0
+HASHMVT = "hashmvt"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where VPP leaves its API's segment
+_ONLINE = "/sys/devices/system/cpu/online"
+_KEPT = ["setpriv", "--pdeathsig", "KILL"]
+_START_S, _STOP_S, _GONE_S, _POLL_S = 60.0, 30.0, 1.0, 0.05
 _START_ATTEMPTS = 5
-_STOP_S = 10.0
-_COMMAND_S = 30.0
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where VPP leaves its API's segment
-_GONE_S = 1.0
-_POLL_S = 0.05
+_SOCKET_PATH = 107
+_PAUSE_US = 100
 _STARVED = "worker thread deadlock"
-_TAIL = 2000
-"""Characters of VPP's output that an error shows."""
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_TELLING = re.compile(
+    r"out of memory|cannot|can't|fail|error|abort|assert|unknown|exhaust", re.IGNORECASE
+)
+_SAID, _OUTPUT = 300, 3000
+"""Characters of a reason, and of VPP's output, that are worth showing."""
 
 
 class VppError(HashMvtError):
-    """VPP is missing, does not start, or refused a command."""
+    """VPP is missing, does not start, ended, or refused a command."""
+
+
+class StarvedError(VppError):
+    """VPP ended itself because a thread of it did not get the CPU for a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,110 +59,128 @@ class Installation:
     stock: Path
     """Directory of the plugins that came with VPP."""
     ours: Path
-    """Directory of ``hashmvt_plugin.so``."""
+    """Directory of HashMVT's plugin."""
+
+    def has(self, plugin: str) -> bool:
+        """Is a plugin there?"""
+        place = self.ours if plugin == HASHMVT else self.stock
+        return (place / _file(plugin)).exists()
 
 
-def find_program() -> Path | None:
-    """Return VPP's program: HASHMVT_VPP, or ``vpp`` of the path."""
-    found = shutil.which(os.environ.get("HASHMVT_VPP") or "vpp")
-    return Path(found) if found else None
+def find_installation(
+    root: Path, program: str | None = None, ours: Path | None = None
+) -> Installation:
+    """Return the VPP and the plugin to run.
 
-
-def find_stock_plugins(program: Path) -> Path:
-    """Return the directory of the plugins that came with VPP."""
-    prefix = program.resolve().parents[1]
-    found = sorted(prefix.glob("lib*/**/vpp_plugins/ping_plugin.so"))
-    return found[0].parent if found else prefix / "lib" / "vpp_plugins"
-
-
-def find_plugin(program: Path, root: Path) -> Path | None:
-    """Return the directory of our plugin.
-
-    HASHMVT_VPP_PLUGINS, else where it was built last below ``build*`` of ``root``, else beside
-    VPP's own.
-    """
-    named = os.environ.get("HASHMVT_VPP_PLUGINS")
-    built = [path.parent for path in root.glob(f"build*/**/{PLUGIN}")]
-    for places in ([Path(named)],) if named else (built, [find_stock_plugins(program)]):
-        having = [place for place in places if (place / PLUGIN).exists()]
-        if having:
-            return max(having, key=lambda place: (place / PLUGIN).stat().st_mtime)
-    return None
-
-
-def find_installation(root: Path) -> Installation:
-    """Return the VPP and the plugin to run; ``root`` is the tree that the plugin is built in.
+    Args:
+        root: the tree that the plugin is built in; the one that was built last below ``build*``
+            comes before one beside VPP's own.
+        program: instead of HASHMVT_VPP, or else ``vpp`` of the path.
+        ours: the plugin's directory, instead of HASHMVT_VPP_PLUGINS and of looking for it.
 
     Raises:
         VppError: one of them is missing, or this process may not run them.
 
     """
-    program = find_program()
-    if program is None:
-        raise VppError("VPP is not installed: docs/vpp.md says where its packages are")
-    ours = find_plugin(program, root)
-    if ours is None:
+    wanted = program or os.environ.get("HASHMVT_VPP") or "vpp"
+    found = shutil.which(wanted)
+    if found is None:
         raise VppError(
-            "the VPP plugin is not built: install vpp-dev, and `make build` makes it too"
+            f"VPP is not installed, or not as {wanted}: docs/vpp.md says where its packages are"
+        )
+    prefix = Path(found).resolve().parents[1]
+    came = sorted(prefix.glob(f"lib*/**/vpp_plugins/{_file('ping')}"))
+    stock = came[0].parent if came else prefix / "lib" / "vpp_plugins"
+    named = ours or os.environ.get("HASHMVT_VPP_PLUGINS")
+    built = [path.parent.resolve() for path in root.glob(f"build*/**/{_file(HASHMVT)}")]
+    for places in ([Path(named)],) if named else (built, [stock]):
+        having = [place for place in places if (place / _file(HASHMVT)).exists()]
+        if having:
+            break
+    else:
+        raise VppError(
+            f"the VPP plugin is not in {named}"
+            if named
+            else "the VPP plugin is not built: install vpp-dev, and `make build` makes it too"
         )
     if os.geteuid() != 0:
         raise VppError("VPP needs root")
-    return Installation(program, find_stock_plugins(program), ours)
+    newest = max(having, key=lambda place: (place / _file(HASHMVT)).stat().st_mtime)
+    return Installation(Path(found), stock, newest)
 
 
-def startup_text(
-    directory: Path,
-    installation: Installation,
-    *,
-    workers: int = 0,
-    section: str = "",
-    plugins: Sequence[str] = (),
-) -> str:
-    """Return a startup.conf; ``section`` goes into ``hashmvt { }``, ``plugins`` are enabled too."""
-    enabled = "\n".join(
-        f"  plugin {plugin}_plugin.so {{ enable }}" for plugin in ("hashmvt", "ping", *plugins)
-    )
-    return f"""unix {{
+def why_not(root: Path) -> str | None:
+    """Return why ``find_installation`` finds nothing that can run, or None."""
+    try:
+        find_installation(root)
+    except VppError as error:
+        return str(error)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What startup.conf says; sizes in bytes."""
+
+    plugins: Sequence[str] = (HASHMVT, "ping")
+    """All that are loaded, without ``_plugin.so``."""
+    workers: int = 0
+    """0 to 63, whatever the machine has."""
+    cores: tuple[int, int] | None = None
+    """Of the main thread and one worker, which then poll without a pause."""
+    heap: int = 256 << 20
+    heap_page: str = "4k"
+    stats: int = 32 << 20
+    buffers: int = 8192
+    buffer_page: str = "4k"
+    sections: str = ""
+    """Further ones, such as ``hashmvt { clock manual }``."""
+
+    def text(self, directory: Path, installation: Installation) -> str:
+        """Return startup.conf for a VPP with its files in ``directory``."""
+        if self.cores:
+            pause, cpu = "", "main-core {} corelist-workers {}".format(*self.cores)
+        else:
+            pause = f"poll-sleep-usec {_PAUSE_US}"
+            cpu = f"use-pthreads{f' workers {self.workers}' if self.workers else ''}"
+        enabled = "\n".join(f"  plugin {_file(plugin)} {{ enable }}" for plugin in self.plugins)
+        return f"""unix {{
   nodaemon
   nosyslog
   log {directory}/vpp.log
   runtime-dir {directory}
   cli-listen {directory}/cli.sock
   full-coredump
-  poll-sleep-usec 100
+  {pause}
 }}
-api-segment {{ prefix {_prefix(directory)} }}
+api-segment {{ prefix {_segment(directory)} }}
 socksvr {{ socket-name {directory}/api.sock }}
-statseg {{ socket-name {directory}/stats.sock size 32m update-interval 1 }}
-memory {{ main-heap-size 256m main-heap-page-size 4k }}
-buffers {{ buffers-per-numa 8192 page-size 4k default data-size 2048 }}
-cpu {{ use-pthreads{f" workers {workers}" if workers else ""} }}
+statseg {{ socket-name {directory}/stats.sock size {self.stats >> 20}m update-interval 1 }}
+memory {{ main-heap-size {self.heap >> 20}m main-heap-page-size {self.heap_page} }}
+buffers {{ buffers-per-numa {self.buffers} page-size {self.buffer_page} }}
+cpu {{ {cpu} }}
 plugins {{
   add-path {installation.stock}
   add-path {installation.ours}
   plugin default {{ disable }}
 {enabled}
 }}
-hashmvt {{ {section} }}
+{self.sections}
 """
-
-
-def _prefix(directory: Path) -> str:
-    """Return a name for shared memory that no other VPP has."""
-    return f"hmvt{os.getpid()}-{directory.name}"
 
 
 class PrivateVpp:
     """One VPP process; whoever starts it stops it."""
 
+    patience_s: ClassVar[float] = 30.0
+    """How long a command may take."""
+
     def __init__(
         self,
         directory: Path,
         installation: Installation,
+        options: Options = Options(),
         *,
-        workers: int = 0,
-        section: str = "",
-        plugins: Sequence[str] = (),
         prefix: Sequence[str] = (),
     ) -> None:
         """Prepare; ``start`` runs it.
@@ -159,28 +188,17 @@ class PrivateVpp:
         Args:
             directory: private to it; is made. Its path is short, for sockets lie in it.
             installation: what to run.
-            workers: how many, 0 to 63, whatever the machine has.
-            section: what goes into ``hashmvt { }`` of startup.conf.
-            plugins: of VPP, to enable besides.
+            options: what startup.conf says.
             prefix: words before the command, such as those that enter a network namespace.
 
         """
         self.directory = directory
-        self.workers = workers
-        self.api = directory / "api.sock"
-        self.stats = directory / "stats.sock"
+        self.workers = options.workers
+        self.startup = options.text(directory, installation)
         self.status: int | None = None
         self._program = installation.program
         self._prefix = prefix
         self._process: subprocess.Popen[bytes] | None = None
-        directory.mkdir(parents=True, exist_ok=True)
-        self._config = directory / "startup.conf"
-        self._config.write_text(
-            startup_text(
-                directory, installation, workers=workers, section=section, plugins=plugins
-            ),
-            encoding="utf-8",
-        )
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -200,25 +218,16 @@ class PrivateVpp:
             VppError: it ended instead.
 
         """
-        for _ in range(_START_ATTEMPTS):
-            if self._start() and self._set_up(commands):
-                return
-            if not self.starved:
-                break
-            self.stop()
-        raise VppError(f"VPP did not start: {self.output()}")
+        if len(str(self.directory / "stats.sock")) > _SOCKET_PATH:
+            raise VppError(f"{self.directory} is too long for a socket: set a shorter TMPDIR")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for _ in range(_START_ATTEMPTS - 1):
+            with contextlib.suppress(StarvedError):
+                return self._start(commands)
+        return self._start(commands)
 
-    def _set_up(self, commands: Sequence[str]) -> bool:
-        try:
-            for command in commands:
-                self.cli(command)
-        except VppError:
-            if not self.starved:
-                raise
-            return False
-        return True
-
-    def _start(self) -> bool:
+    def _start(self, commands: Sequence[str]) -> None:
+        (self.directory / "startup.conf").write_text(self.startup, encoding="utf-8")
         with (self.directory / "output").open("wb") as output:
             self._process = subprocess.Popen(
                 self._command(),
@@ -226,25 +235,41 @@ class PrivateVpp:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.directory,
+                start_new_session=True,
             )
-        end = time.monotonic() + _START_S
-        while time.monotonic() < end and self.alive:
-            try:
-                if "vpp" in self.cli("show version"):
-                    return True
-            except VppError:
-                time.sleep(_POLL_S)
-        self.stop()
-        return False
+        try:
+            self._wait_until_it_listens()
+            self._set_up(commands)
+        except BaseException:
+            self.stop()
+            raise
 
     def _command(self) -> list[str]:
-        command = [str(self._program), "-c", str(self._config)]
+        command = [str(self._program), "-c", str(self.directory / "startup.conf")]
         if self.workers:
             online = self.directory / "online"
             online.write_text(f"0-{max(7, self.workers + 1)}\n", encoding="ascii")
-            script = f'mount --bind "$1" {ONLINE} && shift && exec "$@"'
+            script = f'mount --bind "$1" {_ONLINE} && shift && exec "$@"'
             command = ["unshare", "--mount", "sh", "-c", script, "sh", str(online), *command]
-        return [*self._prefix, *command]
+        # all of them become the next by exec, so the signal is VPP's in the end
+        return [*_KEPT, *self._prefix, *command]
+
+    def _wait_until_it_listens(self) -> None:
+        end = time.monotonic() + _START_S
+        while not self._listens():
+            self.check()
+            if time.monotonic() > end:
+                raise VppError(f"VPP did not listen within {_START_S:g} s: {self._reason()}")
+            time.sleep(_POLL_S)
+
+    def _listens(self) -> bool:
+        """Does it answer?"""
+        return b"vpp" in self._ask("show version").stdout
+
+    def _set_up(self, commands: Sequence[str]) -> None:
+        """Do what follows each start."""
+        for command in commands:
+            self.cli(command)
 
     def stop(self) -> None:
         """Stop it; ``status`` is then its exit code, 0 unless something is wrong."""
@@ -258,7 +283,7 @@ class PrivateVpp:
             except subprocess.TimeoutExpired:
                 process.kill()
         self.status = process.wait()
-        for left in _SHARED_MEMORY.glob(f"{_prefix(self.directory)}-*"):
+        for left in SHARED_MEMORY.glob(f"{_segment(self.directory)}-*"):
             left.unlink(missing_ok=True)
 
     @property
@@ -268,19 +293,53 @@ class PrivateVpp:
 
     @property
     def starved(self) -> bool:
-        """Did it end itself because a thread of it did not get the CPU for a second?
+        """Did it end itself because a thread of it did not get the CPU for a second?"""
+        return self._process is not None and not self.alive and _STARVED in self._text()
 
-        The socket of a VPP that ends itself closes a little before the process is gone.
+    @property
+    def pid(self) -> int:
+        """Its process.
+
+        Raises:
+            VppError: it is not running.
+
         """
-        end = time.monotonic() + _GONE_S
-        while self.alive and time.monotonic() < end:
-            time.sleep(_POLL_S)
-        return not self.alive and _STARVED in self.output()
+        if self._process is None:
+            raise VppError("VPP is not running")
+        return self._process.pid
+
+    def check(self, patience_s: float = 0.0) -> None:
+        """Raise when VPP has ended, or does so meanwhile.
+
+        Its sockets close a little before the process is gone.
+
+        Raises:
+            VppError: it has; ``StarvedError`` where that is why.
+
+        """
+        if self._process is None:
+            raise VppError("VPP is not running")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = self._process.wait(patience_s)
+            if self.starved:
+                raise StarvedError(
+                    "VPP ended itself because a thread of it did not get the CPU for a second: "
+                    "run less beside it"
+                )
+            how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+            raise VppError(f"VPP ended with {how}: {self._reason()}")
 
     def output(self) -> str:
         """Return the end of what it said."""
+        return self._text()[-_OUTPUT:].strip()
+
+    def _text(self) -> str:
         path = self.directory / "output"
-        return path.read_text(errors="replace")[-_TAIL:].strip() if path.exists() else ""
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        return _COLOUR.sub("", text)
+
+    def _reason(self) -> str:
+        return reason_in(self._text().splitlines())
 
     # ---- commands ----
 
@@ -288,30 +347,57 @@ class PrivateVpp:
         """Say one command; return what it printed, refusals too.
 
         Raises:
-            VppError: it does not answer.
+            VppError: it does not answer, or has ended.
 
         """
-        try:
-            done = subprocess.run(
-                [f"{self._program}ctl", "-s", str(self.directory / "cli.sock"), command],
-                capture_output=True,
-                timeout=_COMMAND_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise VppError(f"VPP did not answer `{command}` within {_COMMAND_S:g} s") from error
+        done = self._ask(command)
+        self.check(_GONE_S if done.returncode else 0.0)
         if done.returncode:
-            raise VppError(f"`{command}`: {done.stderr.decode(errors='replace').strip()}")
+            raise VppError(f"`{_short(command)}`: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout.decode(errors="replace").replace("\r", "").strip()
 
     def do(self, *commands: str) -> None:
         """Say commands that print nothing when they are obeyed.
 
         Raises:
-            VppError: one printed something.
+            VppError: one printed something, or VPP is gone.
 
         """
         for command in commands:
             said = self.cli(command)
             if said:
-                raise VppError(f"VPP refused `{command}`: {said}")
+                raise VppError(f"VPP refused `{_short(command)}`: {_short(said)}")
+
+    def _ask(self, command: str) -> subprocess.CompletedProcess[bytes]:
+        try:
+            return subprocess.run(
+                [f"{self._program}ctl", "-s", str(self.directory / "cli.sock"), command],
+                capture_output=True,
+                timeout=self.patience_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise VppError(
+                f"VPP did not answer `{_short(command)}` within {self.patience_s:g} s"
+            ) from error
+
+
+def reason_in(lines: Sequence[str]) -> str:
+    """Return the most telling of a dying VPP's lines."""
+    lines = [line.strip() for line in lines if line.strip()]
+    found = [line for line in lines if _TELLING.search(line)] or lines[-1:]
+    return _short(found[0]) if found else "it said nothing"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SAID else line[: _SAID - 3] + "..."
+
+
+def _file(plugin: str) -> str:
+    return f"{plugin}_plugin.so"
+
+
+def _segment(directory: Path) -> str:
+    """Return a name for shared memory that no other VPP has."""
+    return f"hashmvt-{os.getpid()}-{directory.name}"

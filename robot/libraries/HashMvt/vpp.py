@@ -27,7 +27,7 @@ from hashmvt.dataplane.vpp import VppDataplane, vpp_settings
 from HashMvt.driver import Leaving
 from hashmvt.errors import Unavailable
 from hashmvt.model import Snapshot
-from hashmvt.private_vpp import PrivateVpp, VppError, find_installation
+from hashmvt.private_vpp import Options, PrivateVpp, VppError, find_installation
 from HashMvt.words import Side
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -86,10 +86,11 @@ class Wire:
         self.vpp = PrivateVpp(
             directory,
             find_installation(_ROOT),
-            workers=workers,
-            section="clock manual",
-            plugins=["af_packet"],
-            prefix=["setpriv", "--pdeathsig", "KILL"],
+            Options(
+                ("hashmvt", "ping", "af_packet"),
+                workers=workers,
+                sections="hashmvt { clock manual }",
+            ),
         )
         _own_network()
         self._sockets = {side: _socket(name) for side, name in _FAR_END.items()}

@@ -4,25 +4,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hashmvt.bench.vpp.nats import HASHMVT, NATS, PLAIN, REQUIRED, Scale
-from hashmvt.bench.vpp.process import (
-    OURS,
-    Cores,
-    Installation,
-    Memory,
-    Vpp,
-    VppError,
-    find_installation,
-    reason_in,
-    startup_text,
-)
+from hashmvt.bench.vpp.nats import NATS, PLAIN, REQUIRED, Scale
 from hashmvt.bench.vpp.traffic import MAX_FLOWS, Flows
 from hashmvt.model import Proto
+from hashmvt.private_vpp import HASHMVT, Installation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,71 +88,13 @@ def test_plain_routing_is_told_nothing() -> None:
     assert set(REQUIRED) < set(NATS)
 
 
-def test_startup_text(tmp_path: Path) -> None:
+def test_vpp_gets_two_cores_and_memory(tmp_path: Path) -> None:
     here = Installation(tmp_path / "vpp", tmp_path / "stock", tmp_path / "ours")
-    text = startup_text(
-        tmp_path, here, ["nat_plugin.so"], cores=Cores(2, 5),
-        memory=Memory(3 << 30, 128 << 20, "2m"), section="cnat { scanner off }",
-    )  # fmt: skip
+    options = replace(NATS["cnat"].options(SCALES[0]), cores=(2, 5), heap_page="2m")
+    text = options.text(tmp_path, here)
     assert "cpu { main-core 2 corelist-workers 5 }" in text
-    assert "main-heap-size 3072m main-heap-page-size 2m" in text
-    assert f"add-path {here.plugins}" in text
-    assert f"add-path {here.ours}" in text
-    assert "plugin default { disable }\n  plugin nat_plugin.so { enable }\n}" in text
-    assert text.endswith("cnat { scanner off }\n")
+    assert re.search(r"main-heap-size 1\d{3}m main-heap-page-size 2m", text)
+    assert "plugin default { disable }\n  plugin cnat_plugin.so { enable }\n}" in text
+    assert NATS["cnat"].section(SCALES[0]) in text
     assert "poll-sleep" not in text
     assert text.count("{") == text.count("}")
-
-
-def fake_vpp(tmp_path: Path) -> Path:
-    program = tmp_path / "prefix" / "bin" / "vpp"
-    program.parent.mkdir(parents=True)
-    program.write_text("#!/bin/sh\n", encoding="ascii")
-    program.chmod(0o755)
-    (tmp_path / "prefix" / "lib" / "x" / "vpp_plugins").mkdir(parents=True)
-    return program
-
-
-def test_vpp_and_plugin_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HASHMVT_VPP", str(fake_vpp(tmp_path)))
-    monkeypatch.delenv("HASHMVT_VPP_PLUGINS", raising=False)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(VppError, match="is not built"):
-        find_installation()
-    built = tmp_path / "build" / "lib" / "vpp_plugins"
-    built.mkdir(parents=True)
-    (built / OURS).touch()
-    found = find_installation()
-    assert found.ours == built
-    assert found.has(OURS)
-    assert not found.has("nat_plugin.so")
-    (found.plugins / "nat_plugin.so").touch()
-    assert found.has("nat_plugin.so")
-
-
-def test_no_vpp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("HASHMVT_VPP", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(VppError, match="no VPP is installed"):
-        find_installation()
-
-
-@pytest.mark.parametrize(
-    ("lines", "reason"),
-    [
-        ([], "it said nothing"),
-        (["hello", "bye", ""], "bye"),
-        (["started", "vpp[1]: os_out_of_memory:182: out of memory", "backtrace"],
-         "vpp[1]: os_out_of_memory:182: out of memory"),
-        (["x" * 400], "x" * 297 + "..."),
-    ],
-)  # fmt: skip
-def test_reason_of_a_death(lines: list[str], reason: str) -> None:
-    assert reason_in(lines) == reason
-
-
-def test_a_path_too_long_for_sockets_is_told(tmp_path: Path) -> None:
-    here = Installation(tmp_path, tmp_path, tmp_path)
-    vpp = Vpp(tmp_path / ("x" * 90), here, [], cores=Cores(), memory=Memory(1 << 30, 1 << 27))
-    with pytest.raises(VppError, match="too long for a socket: set a shorter TMPDIR"):
-        vpp.__enter__()

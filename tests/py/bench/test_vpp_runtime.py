@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import pytest
 
-from hashmvt.bench.vpp.process import WORKER, VppError, read_heap, read_resident
+from hashmvt.bench.vpp.process import WORKER, read_heap, read_resident
 from hashmvt.bench.vpp.runtime import (
     RuntimeTextError,
     read_errors,
     read_runtime,
     worst_errors,
 )
+from hashmvt.private_vpp import VppError
 
 RUNTIME = """\
 Thread 0 vpp_main (lcore 0)

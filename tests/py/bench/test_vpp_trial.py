@@ -14,10 +14,10 @@ import pytest
 from hashmvt.bench.vpp import campaign, traffic
 from hashmvt.bench.vpp.campaign import Campaign, Setting
 from hashmvt.bench.vpp.nats import POOL
-from hashmvt.bench.vpp.process import Cores, Installation, StarvedError, VppError
 from hashmvt.bench.vpp.traffic import Flows
 from hashmvt.bench.vpp.trial import Plan, Visit, Way
 from hashmvt.model import Proto
+from hashmvt.private_vpp import Installation, Options, StarvedError, VppError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,10 +38,10 @@ class FakeVpp:
     """How long the worker waited, each time that somebody asks."""
     started: list[str] = []  # noqa: RUF012 - cleared by tests
 
-    def __init__(self, directory: Path, _where: Any, plugins: list[str], **_how: Any) -> None:
-        names = {"nat44_ei_plugin.so": "nat44-ei", "nat_plugin.so": "nat44-ed"}
-        plugin = plugins[0] if plugins else ""
-        self.nat = names.get(plugin, "hashmvt") if plugin else "plain"
+    def __init__(self, directory: Path, _where: Any, options: Options) -> None:
+        names = {"nat44_ei": "nat44-ei", "nat": "nat44-ed"}
+        plugin = options.plugins[0] if options.plugins else "plain"
+        self.nat = names.get(plugin, plugin)
         self.directory = directory
         self.startup = f"startup of {self.nat}"
         self.streams: dict[str, tuple[str, traffic.Frames]] = {}
@@ -124,7 +124,7 @@ class FakeVpp:
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeVpp]]:
     monkeypatch.setattr(campaign, "Vpp", FakeVpp)
     monkeypatch.setattr("hashmvt.bench.vpp.trial._WARM_S", 0.0)
-    monkeypatch.setattr(Installation, "has", lambda _self, plugin: plugin != "det44_plugin.so")
+    monkeypatch.setattr(Installation, "has", lambda _self, plugin: plugin != "det44")
 
     def reset() -> None:
         FakeVpp.lossy, FakeVpp.dies, FakeVpp.started, FakeVpp.waits = ("", ""), {}, [], iter(())
@@ -136,7 +136,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeVpp]]:
 
 def setting(keep: Path | None = None) -> Setting:
     here = Path("/nowhere")
-    return Setting(Installation(here, here, here), Cores(), "4k", None, keep)
+    return Setting(Installation(here, here, here), (0, 1), "4k", None, keep)
 
 
 def run(

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hashmvt.bench.vpp.campaign import Findings, Touch
-from hashmvt.bench.vpp.process import SHARED_MEMORY, Installation, VppError, find_installation
 from hashmvt.bench.vpp.traffic import Flows
 from hashmvt.bench.vpp.trial import Failure, Sample, Visit, Way
 from hashmvt.cli.bench import vpp
 from hashmvt.model import Proto
+from hashmvt.private_vpp import SHARED_MEMORY, Installation, VppError, find_installation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -180,7 +180,7 @@ def test_options_choose(bench: Callable[..., Result]) -> None:
     assert asked["plan"].ways == tuple(Way)
     assert asked["plan"].visits == (Visit.RANDOM,)
     assert (asked["rounds"], asked["plan"].seconds) == (7, 0.5)
-    assert (asked["setting"].cores.main, asked["setting"].cores.worker) == (3, 2)
+    assert asked["setting"].cores == (3, 2)
     assert asked["setting"].heap_page == "2m"
 
 
@@ -211,9 +211,9 @@ def test_no_vpp(
     monkeypatch.setenv("HASHMVT_VPP", str(tmp_path / "vpp"))
     result = hashmvt("bench", "vpp")
     assert result.code == 1
-    assert (
-        result.err
-        == "hashmvt: no VPP is installed: install it (see docs/vpp.md) or name it with --vpp\n"
+    assert result.err == (
+        f"hashmvt: VPP is not installed, or not as {tmp_path}/vpp: "
+        "docs/vpp.md says where its packages are\n"
     )
 
 
@@ -233,10 +233,10 @@ def test_plots(bench: Callable[..., Result], tmp_path: Path) -> None:
 
 @pytest.fixture
 def real_vpp() -> Installation:
-    if os.geteuid() != 0 or (os.cpu_count() or 1) < 2:
-        pytest.skip("needs root and two CPUs")
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("needs two CPUs")
     try:
-        return find_installation()
+        return find_installation(Path())
     except VppError as error:
         pytest.skip(str(error))
 
@@ -283,6 +283,6 @@ def test_interrupt(real_vpp: Installation, tmp_path: Path, how: signal.Signals) 
         _, err = bench.communicate()
     assert (bench.returncode, err.decode().strip()) == (1, "hashmvt: interrupted")
     assert list(tmp_path.iterdir()) == []
-    assert not list(SHARED_MEMORY.glob(f"hashmvt-bench-{bench.pid}-*"))
+    assert not list(SHARED_MEMORY.glob(f"hashmvt-{bench.pid}-*"))
     lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert not any(str(tmp_path).encode() in line for line in lines)

@@ -35,6 +35,7 @@ from hashmvt.dataplane.remote import RemoteDataplane
 from hashmvt.dataplane.rpc import methods
 from hashmvt.dataplane.vpp import VppDataplane, vpp_settings
 from hashmvt.model import EventLog
+from hashmvt.private_vpp import why_not
 
 if TYPE_CHECKING:
     from port import Port
@@ -156,17 +157,6 @@ async def vpp(setup: Setup) -> AsyncIterator[Dataplane]:
         running.port.disable()
 
 
-def no_vpp() -> str | None:
-    """Why there is none to test, or None."""
-    from vpp import find_plugins, find_vpp  # noqa: PLC0415 - not where nobody asks
-
-    if find_vpp() is None:
-        return "VPP is not installed"
-    if find_plugins() is None:
-        return "the VPP plugin is not built"
-    return None if os.geteuid() == 0 else "VPP needs root"
-
-
 VPPS: list[Vpp] = []
 """Those of the tests that run."""
 
@@ -208,7 +198,7 @@ def running_vpp() -> Iterator[Callable[[], RunningVpp]]:
     yield get
     for one in running:
         one.vpp.stop()
-        assert one.vpp.status == 0, one.vpp.output()[-3000:]
+        assert one.vpp.status == 0, one.vpp.output()
         shutil.rmtree(directory)
 
 
@@ -226,7 +216,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("vpp"):
             item.add_marker(pytest.mark.timeout(180))
-            if why := no_vpp():
+            if why := why_not(Path(__file__).resolve().parents[3]):
                 item.add_marker(pytest.mark.skip(reason=why))
 
 

@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private VPP, with a program in VPP's place that does as the test says."""
 
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from hashmvt import private_vpp
-from hashmvt.private_vpp import Installation, PrivateVpp, VppError, find_installation
+from hashmvt.private_vpp import (
+    Installation,
+    Options,
+    PrivateVpp,
+    StarvedError,
+    VppError,
+    find_installation,
+    reason_in,
+)
 
 VPP = """#!/bin/sh
 echo start >>{here}/starts
@@ -26,14 +37,21 @@ esac
 
 
 def make(
-    here: Path, *, starving: int = 0, words: str = "worker thread deadlock", status: int = 0
+    here: Path,
+    *,
+    starving: int = 0,
+    words: str = "worker thread deadlock",
+    status: int = 0,
+    workers: int = 0,
 ) -> PrivateVpp:
     """Return a VPP that ends itself with ``words`` so many times before it runs."""
     for name, text in (("vpp", VPP), ("vppctl", VPPCTL)):
         program = here / name
         program.write_text(text.format(here=here, starving=starving, words=words, status=status))
         program.chmod(0o755)
-    return PrivateVpp(here / "run", Installation(here / "vpp", here, here))
+    return PrivateVpp(
+        here / "run", Installation(here / "vpp", here, here), Options(workers=workers)
+    )
 
 
 def test_it_starts_obeys_and_stops(tmp_path: Path) -> None:
@@ -55,9 +73,16 @@ def test_it_starts_again_where_its_threads_starved(tmp_path: Path) -> None:
     assert (tmp_path / "said").read_text() == "set up\n"
 
 
+def test_threads_that_always_starve_are_told(tmp_path: Path) -> None:
+    vpp = make(tmp_path, starving=9)
+    with pytest.raises(StarvedError, match="did not get the CPU for a second"):
+        vpp.start()
+    assert (tmp_path / "starts").read_text().count("start") == 5
+
+
 def test_it_does_not_start_again_after_another_end(tmp_path: Path) -> None:
     vpp = make(tmp_path, starving=9, words="no memory")
-    with pytest.raises(VppError, match="did not start: no memory"):
+    with pytest.raises(VppError, match="VPP ended with status 1: no memory"):
         vpp.start()
     assert (tmp_path / "starts").read_text().count("start") == 1
 
@@ -65,7 +90,7 @@ def test_it_does_not_start_again_after_another_end(tmp_path: Path) -> None:
 def test_it_leaves_no_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = tmp_path / "shm"
     shared.mkdir()
-    monkeypatch.setattr(private_vpp, "_SHARED_MEMORY", shared)
+    monkeypatch.setattr(private_vpp, "SHARED_MEMORY", shared)
     with make(tmp_path) as vpp:
         prefix = next(
             line.split()[3]
@@ -75,6 +100,50 @@ def test_it_leaves_no_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         for name in (f"{prefix}-global_vm", f"{prefix}-vpe-api", "other-vpe-api"):
             (shared / name).touch()
     assert [path.name for path in shared.iterdir()] == ["other-vpe-api"]
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.root)])
+def test_it_does_not_outlive_whoever_started_it(tmp_path: Path, workers: int) -> None:
+    vpp = make(tmp_path, workers=workers)
+    starter = os.fork()
+    if not starter:
+        vpp.start()
+        (tmp_path / "pid").write_text(str(vpp.pid))
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(starter, 0)
+    pid = (tmp_path / "pid").read_text()
+    end = time.monotonic() + 5
+    while is_running(pid):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def is_running(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_path_too_long_for_sockets_is_told(tmp_path: Path) -> None:
+    with pytest.raises(VppError, match="too long for a socket: set a shorter TMPDIR"):
+        PrivateVpp(tmp_path / ("x" * 90), Installation(tmp_path, tmp_path, tmp_path)).start()
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ([], "it said nothing"),
+        (["hello", "bye", ""], "bye"),
+        (
+            ["started", "vpp[1]: os_out_of_memory:182: out of memory", "backtrace"],
+            "vpp[1]: os_out_of_memory:182: out of memory",
+        ),
+        (["x" * 400], "x" * 297 + "..."),
+    ],
+)
+def test_reason_of_a_death(lines: list[str], reason: str) -> None:
+    assert reason_in(lines) == reason
 
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +156,8 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "bin" / "vpp").chmod(0o755)
     with pytest.raises(VppError, match="plugin is not built"):
         find_installation(tmp_path)
+    with pytest.raises(VppError, match=f"the VPP plugin is not in {tmp_path}"):
+        find_installation(tmp_path, ours=tmp_path)
     built = tmp_path / "build" / "vpp" / "lib" / "vpp_plugins"
     built.mkdir(parents=True)
     (built / "hashmvt_plugin.so").touch()
@@ -94,4 +165,7 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(VppError, match="needs root"):
         find_installation(tmp_path)
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    assert find_installation(tmp_path).ours == built
+    found = find_installation(tmp_path)
+    assert found.ours == built
+    assert found.has("hashmvt")
+    assert not found.has("nat")

@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashmvt.bench.vpp.nats import NATS, PLAIN, REQUIRED
-from hashmvt.bench.vpp.process import Cores, Installation, StarvedError, Vpp, VppError
+from hashmvt.bench.vpp.process import Vpp
 from hashmvt.bench.vpp.runtime import RuntimeTextError
 from hashmvt.bench.vpp.traffic import TrafficError
 from hashmvt.bench.vpp.trial import Failure, Material, Plan, Sample, Trial, Visit, Way
+from hashmvt.private_vpp import StarvedError, VppError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hashmvt.bench.vpp.nats import Nat, Scale
-    from hashmvt.bench.vpp.process import Memory
+    from hashmvt.bench.vpp.nats import Nat
     from hashmvt.bench.vpp.traffic import Flows
+    from hashmvt.private_vpp import Installation, Options
 
 _ATTEMPTS = 3
 _MEMORY_SHARE = 0.8
@@ -36,7 +37,8 @@ class Setting:
     """What a campaign runs on."""
 
     installation: Installation
-    cores: Cores
+    cores: tuple[int, int]
+    """Of the main thread and of the worker."""
     heap_page: str
     touch: Callable[[Flows, Visit], float] | None
     """Measures what memory alone costs a packet, in clocks, once for each order in each round."""
@@ -145,16 +147,11 @@ class Campaign:
         emit: Callable[[Sample | Failure], None],
     ) -> None:
         """Run one trial."""
-        setting, scale = self._setting, material.scale
+        setting = self._setting
         with tempfile.TemporaryDirectory(dir=material.root) as name:
             directory = Path(name)
             vpp = Vpp(
-                directory,
-                setting.installation,
-                [nat.plugin] if nat.plugin else [],
-                cores=setting.cores,
-                memory=_memory(nat, scale, setting.heap_page),
-                section=nat.section(scale),
+                directory, setting.installation, _options(setting, nat.options(material.scale))
             )
             trial = Trial(vpp, nat, material, self._plan, number=number, plain=plain)
             try:
@@ -171,11 +168,10 @@ def _is_there(installation: Installation, name: str) -> bool:
     return not plugin or installation.has(plugin)
 
 
-def _memory(nat: Nat, scale: Scale, page: str) -> Memory:
-    """Return what VPP gets, bounded by what the machine has."""
-    wanted = nat.memory(scale)
-    most = int(_available_bytes() * _MEMORY_SHARE)
-    return replace(wanted, heap_bytes=min(wanted.heap_bytes, most), heap_page=page)
+def _options(setting: Setting, wanted: Options) -> Options:
+    """Return what VPP is started with here, bounded by what the machine has."""
+    heap = min(wanted.heap, int(_available_bytes() * _MEMORY_SHARE))
+    return replace(wanted, heap=heap, heap_page=setting.heap_page, cores=setting.cores)
 
 
 def _available_bytes() -> int:

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-from hashmvt.bench.vpp.process import OURS, Memory
+from hashmvt.bench.vpp import process
 from hashmvt.bench.vpp.traffic import PORTS
+from hashmvt.private_vpp import HASHMVT, Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from hashmvt.bench.vpp.traffic import Flows
 
-PLAIN, HASHMVT = "plain", "hashmvt"
+PLAIN = "plain"
 REQUIRED = ("nat44-ei", "nat44-ed")
 """Without these a comparison says nothing."""
 
@@ -62,7 +63,7 @@ class Nat:
 
     name: str
     plugin: str
-    """Its file; empty for what is in VPP itself."""
+    """Its name; empty for what is in VPP itself."""
     section: Callable[[Scale], str]
     """What startup.conf says of it."""
     commands: Callable[[Scale], Iterator[str]]
@@ -76,12 +77,17 @@ class Nat:
         """Return its first and last external address."""
         return POOL, POOL + (self.addresses(scale) - 1)
 
-    def memory(self, scale: Scale) -> Memory:
-        """Return what VPP gets: enough, since only what is touched counts."""
+    def options(self, scale: Scale) -> Options:
+        """Return what VPP is started with: enough memory, since only what is touched counts."""
         frames = 512 * (scale.flows.count + scale.spare)
         tables = 2048 * scale.entries + self.host_bytes * (1 << host_bits(scale))
-        return Memory(
-            heap_bytes=(1 << 30) + frames + tables, stats_bytes=(128 << 20) + 256 * scale.entries
+        return Options(
+            plugins=[self.plugin] if self.plugin else [],
+            heap=(1 << 30) + frames + tables,
+            stats=(128 << 20) + 256 * scale.entries,
+            buffers=process.BUFFERS,
+            buffer_page=process.buffer_page(),
+            sections=self.section(scale),
         )
 
 
@@ -205,11 +211,11 @@ NATS = {
     nat.name: nat
     for nat in (
         Nat(PLAIN, "", _none, _plain, _one),
-        Nat("nat44-ei", "nat44_ei_plugin.so", _none, _ei, _addresses),
-        Nat("nat44-ed", "nat_plugin.so", _none, _ed, _addresses),
-        Nat("det44", "det44_plugin.so", _none, _det, _det_addresses, host_bytes=_DET_HOST_BYTES),
-        Nat("cnat", "cnat_plugin.so", _cnat_section, _cnat, _one),
-        Nat("sfdp", "sfdp_services_plugin.so", _sfdp_section, _sfdp, _sfdp_addresses),
-        Nat(HASHMVT, OURS, _hashmvt_section, _hashmvt, _addresses),
+        Nat("nat44-ei", "nat44_ei", _none, _ei, _addresses),
+        Nat("nat44-ed", "nat", _none, _ed, _addresses),
+        Nat("det44", "det44", _none, _det, _det_addresses, host_bytes=_DET_HOST_BYTES),
+        Nat("cnat", "cnat", _cnat_section, _cnat, _one),
+        Nat("sfdp", "sfdp_services", _sfdp_section, _sfdp, _sfdp_addresses),
+        Nat(HASHMVT, HASHMVT, _hashmvt_section, _hashmvt, _addresses),
     )
 }

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 from hashmvt.bench.vpp import traffic
 from hashmvt.bench.vpp.nats import PLAIN, Nat, Scale
-from hashmvt.bench.vpp.process import WORKER, Vpp, VppError
+from hashmvt.bench.vpp.process import WORKER, Vpp
 from hashmvt.bench.vpp.runtime import Runtime, read_errors, read_runtime, worst_errors
 from hashmvt.bench.vpp.traffic import TcpFlags, TrafficError
 from hashmvt.model import Proto
+from hashmvt.private_vpp import VppError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import click
 
 from hashmvt.bench.vpp.campaign import Campaign, Setting, Touch
-from hashmvt.bench.vpp.nats import HASHMVT, NATS, PLAIN
-from hashmvt.bench.vpp.process import Cores, buffer_page, find_installation
+from hashmvt.bench.vpp.nats import NATS, PLAIN
+from hashmvt.bench.vpp.process import buffer_page
 from hashmvt.bench.vpp.traffic import MAX_FLOWS, Flows
 from hashmvt.bench.vpp.trial import Failure, Plan, Sample, Visit, Way
 from hashmvt.cli import DONE, FAILED, say
@@ -37,6 +37,7 @@ from hashmvt.cli.output import Column, Json, number, size, table
 from hashmvt.dataplane.embedded import engine_settings, stepped
 from hashmvt.dataplane.embedded.bench import Case, measure
 from hashmvt.model import Proto
+from hashmvt.private_vpp import HASHMVT, find_installation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -304,8 +305,8 @@ def command(
         raise click.UsageError("main thread and worker need a core each")
     plots = Plots(plot_dir) if plot_dir else None
     setting = Setting(
-        find_installation(program, plugins),
-        Cores(main_core, worker_core),
+        find_installation(Path(), program, plugins),
+        (main_core, worker_core),
         heap_page,
         _toucher(worker_core, seed),
         keep,
