@@ -213,13 +213,11 @@ mvt_packet_plain (const mvt_pkt_t *pkt, mvt_plain_t *out)
 {
 	const uint8_t *p = pkt->l3;
 	uint64_t w0, w1, addrs;
-	uint32_t w2, ports;
+	uint32_t w2, ports, room;
 
-	if (mvt_unlikely (pkt->len < 28))
+	if (mvt_unlikely (__builtin_sub_overflow (pkt->len, 28u, &room)))
 		return false;
-	__builtin_memcpy (&w0, p, 8);	   /* version to fragment offset */
-	__builtin_memcpy (&w1, p + 8, 8);  /* TTL to source */
-	__builtin_memcpy (&w2, p + 16, 4); /* destination */
+	__builtin_memcpy (&w0, p, 8); /* version to fragment offset */
 	__builtin_memcpy (&addrs, p + 12, 8);
 	__builtin_memcpy (&ports, p + 20, 4);
 
@@ -230,33 +228,32 @@ mvt_packet_plain (const mvt_pkt_t *pkt, mvt_plain_t *out)
 
 	/* 28 <= total <= len */
 	uint32_t total = mvt_load16 (p + 2);
-	if (mvt_unlikely (total - 28 > pkt->len - 28))
+	if (mvt_unlikely (total - 28 > room))
 		return false;
 	out->addrs = __builtin_bswap64 (addrs);
 	out->ports = __builtin_bswap32 (ports);
-	switch ((uint8_t) (w1 >> 8))
-	{
-	case MVT_IP_UDP:
+	if (p[9] == MVT_IP_UDP)
 	{
 		/* one that leaves bytes of its packet unused is legal, and left to the other */
 		if (mvt_unlikely (mvt_load16 (p + 24) + 20u != total))
 			return false;
 		out->proto = MVT_PROTO_UDP;
 		out->tcp_flags = 0;
-		break;
 	}
-	case MVT_IP_TCP:
+	else if (mvt_likely (p[9] == MVT_IP_TCP))
+	{
 		if (mvt_unlikely (total < 40 || (p[32] & 0xf0) < 0x50 ||
 				  20 + (p[32] >> 4) * 4u > total))
 			return false;
 		out->proto = MVT_PROTO_TCP;
 		out->tcp_flags = p[33];
-		break;
-	default:
-		return false;
 	}
-	if (pkt->flags & MVT_PKT_CHECKSUM_DONE)
+	else
+		return false;
+	if (mvt_likely (pkt->flags & MVT_PKT_CHECKSUM_DONE))
 		return true;
+	__builtin_memcpy (&w1, p + 8, 8);  /* TTL to source */
+	__builtin_memcpy (&w2, p + 16, 4); /* destination */
 	/* 2^64 is 1 too: carries go back in below */
 	uint64_t sum = w0 + w1;
 	sum += sum < w1;

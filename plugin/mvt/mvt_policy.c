@@ -210,6 +210,9 @@ build_spans (mvt_policy_set_t *set, const mvt_policy_desc_t *d)
 	set->head.spans = set->spans;
 	set->head.span_index = set->span_index;
 	set->head.n_spans = n;
+	for (uint32_t i = 0; i < n; i++)
+		if (set->spans[i].count > set->head.widest.count)
+			set->head.widest = set->spans[i];
 	return MVT_OK;
 }
 
@@ -541,6 +544,16 @@ uint32_t
 mvt_policy_slot_addr (const mvt_policy_set_t *set, uint32_t slot)
 {
 	return slot < set->n_slot_addr ? set->slot_addr[slot] : 0;
+}
+
+bool
+mvt_policy_special_near (const mvt_policy_set_t *set, uint32_t dst)
+{
+	const mvt_policy_head_t *head = &set->head;
+
+	return mvt_policy_bit (head->whole_bits, dst >> 16) |
+	       mvt_policy_bit (head->near_bits, mvt_policy_near (dst, 24)) |
+	       mvt_policy_bit (head->near_bits, mvt_policy_near (dst, 32));
 }
 
 bool

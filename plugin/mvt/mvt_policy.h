@@ -159,6 +159,7 @@ typedef struct
 		*span_index; /* [t]: spans that begin below t << 16; NULL where they are few */
 	uint32_t n_spans;
 	bool has_statics;
+	mvt_policy_span_t widest; /* of the spans, asked first; count 0 where there are none */
 } mvt_policy_head_t;
 
 static inline const mvt_policy_head_t *
@@ -173,15 +174,16 @@ mvt_policy_has_statics (const mvt_policy_set_t *set)
 	return mvt_policy_head (set)->has_statics;
 }
 
-/* Slot of an external address or MVT_NONE; *draining may be NULL and is set only with a slot.
- * One run costs one comparison, thousands a binary search among those of one /16. */
-static inline uint32_t
-mvt_policy_slot_of (const mvt_policy_set_t *set, uint32_t addr, bool *draining)
+/* The span that an address lies in, NULL if none. The widest costs one comparison, others a binary
+ * search among those of one /16. */
+static inline const mvt_policy_span_t *
+mvt_policy_span_of (const mvt_policy_head_t *head, uint32_t addr)
 {
-	const mvt_policy_head_t *head = mvt_policy_head (set);
+	const mvt_policy_span_t *span = &head->widest;
 	uint32_t at = 0, n = head->n_spans;
-	const mvt_policy_span_t *span;
 
+	if (mvt_likely (addr - span->first < span->count))
+		return span;
 	if (head->span_index)
 	{
 		at = head->span_index[addr >> 16];
@@ -195,9 +197,18 @@ mvt_policy_slot_of (const mvt_policy_set_t *set, uint32_t addr, bool *draining)
 		n = above ? half : n - half - 1;
 	}
 	if (at == 0)
-		return MVT_NONE;
+		return NULL;
 	span = &head->spans[at - 1];
-	if (addr - span->first >= span->count)
+	return addr - span->first < span->count ? span : NULL;
+}
+
+/* Slot of an external address or MVT_NONE; *draining may be NULL and is set only with a slot. */
+static inline uint32_t
+mvt_policy_slot_of (const mvt_policy_set_t *set, uint32_t addr, bool *draining)
+{
+	const mvt_policy_span_t *span = mvt_policy_span_of (mvt_policy_head (set), addr);
+
+	if (mvt_unlikely (!span))
 		return MVT_NONE;
 	if (draining)
 		*draining = span->draining != 0;
@@ -217,6 +228,9 @@ mvt_policy_bit (const uint64_t *bits, uint32_t at)
 	return bits[at / 64] >> (at % 64) & 1;
 }
 
+/* The second question of mvt_policy_special; no inline, for the sake of the first. */
+bool mvt_policy_special_near (const mvt_policy_set_t *set, uint32_t dst);
+
 /* One bit per destination /16 tells where an exempt prefix, a pool address or the outside of a 1:1
  * rule lies. False: the destination is none of these, and the packet simply goes out. In the
  * header because every in2out packet asks. Where the bit is set because of a few addresses (the
@@ -225,13 +239,8 @@ mvt_policy_bit (const uint64_t *bits, uint32_t at)
 static inline bool
 mvt_policy_special (const mvt_policy_set_t *set, uint32_t dst)
 {
-	const mvt_policy_head_t *head = mvt_policy_head (set);
-
-	if (mvt_likely (!mvt_policy_bit (head->special_bits, dst >> 16)))
-		return false;
-	return mvt_policy_bit (head->whole_bits, dst >> 16) |
-	       mvt_policy_bit (head->near_bits, mvt_policy_near (dst, 24)) |
-	       mvt_policy_bit (head->near_bits, mvt_policy_near (dst, 32));
+	return mvt_unlikely (mvt_policy_bit (mvt_policy_head (set)->special_bits, dst >> 16)) &&
+	       mvt_policy_special_near (set, dst);
 }
 
 /* Is the destination exempt? Only where the bit is set, the prefix match is asked. */

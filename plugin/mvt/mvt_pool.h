@@ -122,12 +122,19 @@ mvt_pool_place (const mvt_pool_t *pool, uint32_t block, uint8_t proto, uint16_t 
 	return line == 0 ? NULL : &head->lines[line + (port & head->block_mask)];
 }
 
-/* Ask for the word that mvt_pool_place reads first. Always inline: gcc takes a function that only
- * prefetches for pure and drops calls to it. */
-static inline __attribute__ ((always_inline)) void
-mvt_pool_prefetch (const mvt_pool_t *pool, uint32_t block)
+/* mvt_pool_place in two steps, for a batch that asks for memory ahead: where the slab's first line
+ * stands, and the entry. Without a slab the second gives an entry that is free, for ever. */
+static inline const uint32_t *
+mvt_pool_slab_line (const mvt_pool_t *pool, uint32_t block, uint32_t proto)
 {
-	__builtin_prefetch (((const mvt_pool_head_t *) (const void *) pool)->slab_line[block]);
+	return &((const mvt_pool_head_t *) (const void *) pool)->slab_line[block][proto];
+}
+
+static inline mvt_entry_t *
+mvt_pool_place_at (const mvt_pool_t *pool, const uint32_t *slab_line, uint32_t port)
+{
+	const mvt_pool_head_t *head = (const mvt_pool_head_t *) (const void *) pool;
+	return &head->lines[*slab_line + (port & head->block_mask)];
 }
 
 static inline mvt_entry_t *

@@ -48,7 +48,9 @@ mvt_csum_add (uint16_t a, uint16_t b)
 static inline uint16_t
 mvt_csum_apply (uint16_t csum, uint16_t delta)
 {
-	return (uint16_t) (csum - delta - (csum < delta));
+	uint16_t changed;
+	bool borrow = __builtin_sub_overflow (csum, delta, &changed);
+	return (uint16_t) (changed - borrow);
 }
 
 /* The same where a zero in the field means "no checksum" (UDP, RFC 768): zero stays zero, and a

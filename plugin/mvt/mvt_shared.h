@@ -34,7 +34,7 @@ mvt_directory_t *mvt_directory_format (void *mem, uint32_t n_slots, uint32_t blo
 static inline uint32_t
 mvt_directory_block (const mvt_directory_t *dir, uint32_t slot, uint16_t port)
 {
-	return slot << (16 - dir->block_bits) | (uint32_t) port >> dir->block_bits;
+	return (uint32_t) (((uint64_t) slot << 16 | port) >> dir->block_bits);
 }
 
 static inline uint16_t

@@ -30,9 +30,9 @@
  * (docs/performance.md) */
 #define NAT44_CHUNK	 8u
 #define NAT44_AT_PARSE	 1u
-#define NAT44_AT_FIND	 3u
-#define NAT44_AT_STRAY	 4u
-#define NAT44_AT_REWRITE 6u
+#define NAT44_AT_FIND	 2u
+#define NAT44_AT_STRAY	 3u
+#define NAT44_AT_REWRITE 5u
 #define NAT44_RING	 8u /* chunks on their way; power of two */
 
 _Static_assert (NAT44_AT_REWRITE < NAT44_RING, "a chunk keeps its place until the last stage");
@@ -43,10 +43,11 @@ typedef struct
 	union
 	{
 		const mvt_bucket_t *bucket; /* in2out, until find */
+		const uint32_t *slab_line;  /* out2in, until find */
 		mvt_entry_t *entry; /* candidate, not verified; line 0, which is never used: none */
 	};
 	uint64_t endpoint; /* word of the entry that the packet matches: nat44_endpoint */
-	uint32_t key;	   /* in2out: hash; out2in: block */
+	uint32_t hash;	   /* in2out only */
 	uint32_t kind;	   /* proto and state LIVE as in the entry; NAT44_SPECIAL: not plain */
 } nat44_slot_t;
 
@@ -118,9 +119,12 @@ nat44_endpoint (const uint8_t *p, unsigned dir)
 static inline void
 nat44_slot_special (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
 {
-	slot->bucket = dir == MVT_IN2OUT ? batch->index->buckets.bucket : NULL;
+	if (dir == MVT_IN2OUT)
+		slot->bucket = batch->index->buckets.bucket;
+	else
+		slot->slab_line = mvt_pool_slab_line (batch->pool, 0, 0);
 	slot->endpoint = 0;
-	slot->key = 0;
+	slot->hash = 0;
 	slot->kind = NAT44_SPECIAL;
 }
 
@@ -142,7 +146,7 @@ nat44_stage_parse (const nat44_batch_t *batch, const mvt_pkt_t *pkt, nat44_slot_
 	{
 		uint32_t hash = mvt_index_hash_word (batch->index, endpoint, plain.proto);
 		slot->bucket = mvt_index_bucket (batch->index, hash);
-		slot->key = hash;
+		slot->hash = hash;
 		__builtin_prefetch (slot->bucket);
 		return;
 	}
@@ -152,8 +156,9 @@ nat44_stage_parse (const nat44_batch_t *batch, const mvt_pkt_t *pkt, nat44_slot_
 		nat44_slot_special (batch, slot, dir);
 		return;
 	}
-	slot->key = mvt_directory_block (batch->directory, place, (uint16_t) (endpoint >> 32));
-	mvt_pool_prefetch (batch->pool, slot->key);
+	uint32_t block = mvt_directory_block (batch->directory, place, (uint16_t) (endpoint >> 32));
+	slot->slab_line = mvt_pool_slab_line (batch->pool, block, plain.proto);
+	__builtin_prefetch (slot->slab_line);
 }
 
 /* Returns true for a stray. */
@@ -165,12 +170,12 @@ nat44_stage_find (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
 	if (dir == MVT_IN2OUT)
 	{
 		uint32_t line;
-		if (mvt_unlikely (!mvt_bucket_first (slot->bucket, slot->key, &line)))
+		if (mvt_unlikely (!mvt_bucket_first (slot->bucket, slot->hash, &line)))
 		{
 			mvt_hosts_prefetch (batch->hosts, (uint32_t) slot->endpoint, 0);
 			bool elsewhere = slot->bucket->overflow[batch->index->buckets.live] != 0;
 			slot->bucket = elsewhere ? mvt_index_bucket (batch->index,
-								     mvt_buckets_other (slot->key))
+								     mvt_buckets_other (slot->hash))
 						 : NULL;
 			__builtin_prefetch (slot->bucket);
 			return true;
@@ -178,12 +183,8 @@ nat44_stage_find (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
 		entry = &batch->lines[line];
 	}
 	else
-	{
-		entry = mvt_pool_place (batch->pool, slot->key, (uint8_t) (slot->kind & 3),
-					(uint16_t) (slot->endpoint >> 32));
-		if (mvt_unlikely (!entry))
-			entry = batch->lines;
-	}
+		entry = mvt_pool_place_at (batch->pool, slot->slab_line,
+					   (uint32_t) (slot->endpoint >> 32));
 	slot->entry = entry;
 	__builtin_prefetch (entry, 1);
 	return false;
@@ -195,7 +196,7 @@ nat44_stage_stray (const nat44_batch_t *batch, nat44_slot_t *slot)
 	uint32_t line;
 
 	/* both hashes have the tag */
-	if (slot->bucket && mvt_bucket_first (slot->bucket, slot->key, &line))
+	if (slot->bucket && mvt_bucket_first (slot->bucket, slot->hash, &line))
 	{
 		slot->entry = &batch->lines[line];
 		__builtin_prefetch (slot->entry, 1);
