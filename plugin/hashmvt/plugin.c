@@ -103,7 +103,7 @@ hashmvt_config (vlib_main_t *vm, unformat_input_t *input)
 		if (unformat_user (input, unformat_hashmvt_settings, &hm->defaults))
 			continue;
 		if (unformat (input, "%s", &word))
-			return clib_error_return (0, "hashmvt: unknown or incomplete setting `%v'",
+			return clib_error_return (0, "hashmvt: unknown or incomplete setting `%s'",
 						  word);
 	}
 	return 0;

@@ -99,6 +99,9 @@ check_policies (const mvt_policy_desc_t *d)
 		for (uint32_t proto = 0; proto < MVT_PROTO_N; proto++)
 			if (p->filter[proto] > MVT_FILTER_APD)
 				return MVT_ERR_INVALID;
+		for (uint32_t k = 0; k < MVT_TIMEOUT_N; k++)
+			if (p->timeout[k] > MVT_TIMEOUT_MAX)
+				return MVT_ERR_INVALID;
 	}
 	for (uint32_t i = 0; i < d->n_inside; i++)
 		if (d->inside[i].inside.len > 32 || d->inside[i].policy >= d->n_policies)

@@ -18,10 +18,13 @@
 #define MVT_POLICY_MAX	 4096 /* policies in one set; tclass is 16 bits: policy * MVT_TIMEOUT_N */
 #define MVT_POLICY_SLOTS (1u << 20) /* slots are below: a /12 of pool addresses */
 
+/* A year. Ticks are compared by the sign of their difference, so 2^31 would be over at once. */
+#define MVT_TIMEOUT_MAX 31536000u
+
 /* One policy. Policy 0 is the default that nat44's own keys describe. */
 typedef struct
 {
-	uint32_t timeout[8];	     /* seconds, by MVT_TIMEOUT_* */
+	uint32_t timeout[8];	     /* seconds, by MVT_TIMEOUT_*; up to MVT_TIMEOUT_MAX */
 	uint8_t filter[MVT_PROTO_N]; /* mvt_filter_t */
 	uint8_t paired_only;	     /* an exhausted address does not fall back to another */
 	uint32_t mappings_per_host[MVT_PROTO_N]; /* 0: no limit */

@@ -127,6 +127,9 @@ test_refused_policies (void **state)
 	policies[1].filter[MVT_PROTO_ICMP] = MVT_FILTER_APD + 1;
 	refuse (&d, MVT_ERR_INVALID);
 	d = good ();
+	policies[1].timeout[MVT_TIMEOUT_ICMP] = MVT_TIMEOUT_MAX + 1;
+	refuse (&d, MVT_ERR_INVALID);
+	d = good ();
 	policies[1].n_slots = 3; /* beyond the list */
 	refuse (&d, MVT_ERR_INVALID);
 	d = good ();

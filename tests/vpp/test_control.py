@@ -338,6 +338,7 @@ WRONG_WORDS = [
     ("hashmvt exempt del 192.0.3.0/24", "exempt: 192.0.3.0/24: no such"),
     ("hashmvt static del udp 203.0.113.1 9", "static: udp 203.0.113.1:9: no such"),
     ("hashmvt shard 0 0 percent 10", "shard: from 0 to 0: invalid"),
+    ("hashmvt policy add default udp-timeout 4000000000", "policy: default: invalid"),
     # numbers that 32 bits do not hold are not taken for others
     ("hashmvt policy add 10.1.0.0/16 udp-timeout 4294967297", "udp-timeout"),
     ("hashmvt static add udp 10.0.0.9 4294967376 203.0.113.1 1", "4294967376"),

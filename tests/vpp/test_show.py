@@ -10,10 +10,12 @@ from scapy.layers.inet import IP, UDP, fragment
 from vpp_papi.vpp_stats import VPPStats
 
 from conftest import HOSTS, INSIDE, OUTSIDE, POOL, SERVER, Nat
-from vpp import wait_until
+from hashmvt.private_vpp import VppError
+from vpp import Vpp, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 INVALID_SW_IF_INDEX, INVALID_VALUE, INVALID_VALUE_2 = -2, -7, -8
 INVALID_QUEUE, UNSUPPORTED, RSRC_IN_USE = -125, -126, -155
@@ -36,6 +38,12 @@ def told(nat: Nat, show: str, table: str) -> tuple[int, int, int]:
     rows = [row for row in rows if len(row) == 7 and row[0] == table]
     assert len(rows) == nat.instances
     return tuple(sum(int(row[k]) for row in rows) for k in (4, 5, 6))  # type: ignore[return-value]
+
+
+def test_startup_names_the_wrong_word(tmp_path: Path) -> None:
+    """VPP does not start with a section that the plugin does not understand, and says why."""
+    with pytest.raises(VppError, match="unknown or incomplete setting `foo'"):
+        Vpp(tmp_path / "vpp", sections="hashmvt { foo 1 }").start()
 
 
 # ---- prefix matching ----
