@@ -28,6 +28,7 @@ from vpp_papi.vpp_stats import VPPStats
 
 from conftest import ALL, SERVER, Nat, why_not
 from hashmvt.names import DropReason
+from hashmvt.private_vpp import StarvedError
 from tests.py.vectors.packets import ICMP, TCP, UDP, Flow, Spec, build
 from vpp import Vpp, leave_network, wait_until
 
@@ -52,6 +53,8 @@ FILL_ATTEMPTS = 10
 CONGESTION = DropReason.HANDOFF_CONGESTION.value[1]
 """What workers that share CPUs may drop: one that waits for a CPU does not empty its queue."""
 PATIENCE_S = 300.0
+END_S = 30.0
+"""How long a VPP that broke off a connection may take to write its memory and end."""
 HEAP_SLACK_MIB = 8.0
 
 
@@ -343,10 +346,12 @@ def main() -> int:
     try:
         ok = Soak(vpp, mappings).run(options.seconds)
     except OSError:
-        if not vpp.starved:
-            raise
-        print("soak: not judged, VPP ended itself: its threads did not get the CPU for a second")
-        return 1
+        try:
+            vpp.check(END_S)
+        except StarvedError as starved:
+            print(f"soak: not judged, {starved}")
+            return 1
+        raise
     finally:
         vpp.stop()
     alive = vpp.status == 0
