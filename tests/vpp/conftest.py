@@ -234,7 +234,8 @@ def vpp(request: pytest.FixtureRequest) -> Iterator[Vpp]:
     yield vpp
     RUNNING.remove(vpp)
     vpp.stop()
-    assert vpp.status == 0, f"VPP ended with {vpp.status}: {vpp.output()}"
+    # it may starve while it ends, too: no test is left that could run again
+    assert vpp.status == 0 or vpp.starved, f"VPP ended with {vpp.status}: {vpp.output()}"
     shutil.rmtree(directory)
 
 

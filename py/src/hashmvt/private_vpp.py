@@ -294,7 +294,7 @@ class PrivateVpp:
     @property
     def starved(self) -> bool:
         """Did it end itself because a thread of it did not get the CPU for a second?"""
-        return self._process is not None and not self.alive and _STARVED in self._text()
+        return not self.alive and _STARVED in self._text()
 
     @property
     def pid(self) -> int:

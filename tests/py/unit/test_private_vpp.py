@@ -22,7 +22,7 @@ from hashmvt.private_vpp import (
 VPP = """#!/bin/sh
 echo start >>{here}/starts
 [ $(wc -l <{here}/starts) -gt {starving} ] || {{ echo "{words}"; exit 1; }}
-trap 'exit {status}' TERM
+trap 'echo "{last}"; exit {status}' TERM
 : >{here}/listens
 while :; do sleep 0.05; done
 """
@@ -41,13 +41,16 @@ def make(
     *,
     starving: int = 0,
     words: str = "worker thread deadlock",
+    last: str = "",
     status: int = 0,
     workers: int = 0,
 ) -> PrivateVpp:
     """Return a VPP that ends itself with ``words`` so many times before it runs."""
     for name, text in (("vpp", VPP), ("vppctl", VPPCTL)):
         program = here / name
-        program.write_text(text.format(here=here, starving=starving, words=words, status=status))
+        program.write_text(
+            text.format(here=here, starving=starving, words=words, last=last, status=status)
+        )
         program.chmod(0o755)
     return PrivateVpp(
         here / "run", Installation(here / "vpp", here, here), Options(workers=workers)
@@ -71,6 +74,16 @@ def test_it_starts_again_where_its_threads_starved(tmp_path: Path) -> None:
     vpp.stop()
     assert (tmp_path / "starts").read_text().count("start") == 3
     assert (tmp_path / "said").read_text() == "set up\n"
+
+
+@pytest.mark.parametrize("last", ["", "worker thread deadlock"])
+def test_starving_at_the_stop_is_told_from_other_ends(tmp_path: Path, last: str) -> None:
+    """Its threads must meet once more when VPP is told to end."""
+    vpp = make(tmp_path, last=last, status=1)
+    vpp.start()
+    vpp.stop()
+    assert vpp.status == 1
+    assert vpp.starved == bool(last)
 
 
 def test_threads_that_always_starve_are_told(tmp_path: Path) -> None:
