@@ -3,7 +3,7 @@
  * are no test. */
 #include "engine_fixture.h"
 
-#ifdef __SANITIZE_THREAD__
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define SHADOW 8 /* the sanitizer's memory for each byte is resident too */
 #else
 #define SHADOW 1
