@@ -47,6 +47,7 @@ LONG = "udp-timeout 86400"
 SHORT = "udp-timeout 10 tcp-transitory-timeout 10 tcp-established-timeout 20 icmp-timeout 10"
 FILL_RATE = 100_000
 PAGE = 1024
+REFILL = 256
 STRAY = b"\x88\xb5" + bytes(46)
 """The rest of an Ethernet frame of an experiment, which is nobody's business."""
 FILL_ATTEMPTS = 10
@@ -102,18 +103,24 @@ class Soak:
         """Return how many buffers are in use while af_packet keeps as many as it ever does.
 
         A thread that receives keeps buffers for it: 256 more whenever it has fewer, of which each
-        packet takes one. Packet by packet until it did so twice, it keeps 510.
+        packet takes one. After refills between few packets it keeps 480 to 510, and 510 when it has
+        just refilled for a single one.
         """
-        used = self.buffers()
         for name in (INSIDE, OUTSIDE):
             refills = 0
-            while refills < 2:
-                before = used
-                self.vpp.emit(name, [self.vpp.ethernet(name)[:12] + STRAY])
-                wait_until("a packet", lambda before=before: self.buffers() != before)
-                used = self.buffers()
-                refills += used > before
-        return used
+            while refills < 3:
+                refills += self.stray(name, 16)
+            self.stray(name, 224)
+            while not self.stray(name, 1):
+                pass
+        return self.buffers()
+
+    def stray(self, name: str, packets: int) -> bool:
+        """Send packets that VPP drops; return whether af_packet took buffers for more."""
+        spent = self.buffers() - packets
+        self.vpp.emit(name, [self.vpp.ethernet(name)[:12] + STRAY] * packets)
+        wait_until("strays", lambda: self.buffers() in (spent, spent + REFILL))
+        return self.buffers() > spent
 
     def heap(self) -> float:
         """Return the MiB of VPP's main heap that are in use."""
