@@ -12,7 +12,6 @@
 #define PEER_QUOTA     32u  /* per peer and turn, while others wait */
 #define PEERS_QUOTA    128u /* of all peers together */
 #define WAKE_AGAIN_US  100000u
-#define IDLE_SLICES    16u /* of ENGINE_IDLE_LINES, per wake-up */
 
 /* ---- after the verdict ---- */
 
@@ -213,31 +212,6 @@ publish (instance_t *instance)
 	ring_publish (engine->give_back[instance->id]);
 }
 
-/* Idle work: each second the sweep goes round once, a bounded part of it per wake-up. True when
- * some is left for this second. */
-static bool
-idle_background (instance_t *instance, uint32_t now)
-{
-	const mvt_counters_t *counters;
-
-	if (!instance->nat || instance->swept_tick == now)
-		return false;
-	counters = mvt_nat44_counters_any (instance->nat);
-	for (uint32_t i = 0; i < IDLE_SLICES; i++)
-	{
-		bool quiet = mvt_nat44_background (instance->nat, now, ENGINE_IDLE_LINES) == 0;
-		uint64_t rounds = count_get (&counters->sweep_rounds);
-		/* the second end of a round is the end of a whole one */
-		if (quiet && rounds > instance->swept_rounds + 1)
-		{
-			instance->swept_tick = now;
-			instance->swept_rounds = rounds;
-			return false;
-		}
-	}
-	return true;
-}
-
 static bool
 has_work (instance_t *instance)
 {
@@ -299,7 +273,7 @@ instance_main (void *arg)
 			if (n)
 				mvt_nat44_background (instance->nat, now, ENGINE_BUSY_LINES);
 			else if (!worked)
-				more = idle_background (instance, now);
+				more = instance_sweep (instance, now);
 			n += instance_released (instance, now);
 		}
 		publish (instance);

@@ -6,8 +6,7 @@
  */
 #include "hashmvt.h"
 
-#define IDLE_SLICES 16	 /* of ENGINE_IDLE_LINES, per turn */
-#define MAX_SKIPS   1024 /* turns in a row that do not look at files */
+#define MAX_SKIPS 1024 /* turns in a row that do not look at files */
 
 /* ---- fragments that the core lets go ---- */
 
@@ -73,32 +72,6 @@ host_packets_wait (instance_t *instance)
 	return fq->head != fq->tail || vec_len (vm->node_main.pending_frames) != 0;
 }
 
-/* ---- idle work ---- */
-
-/* Each second the sweep goes round once, a bounded part of it per turn. True when some is left. */
-static bool
-idle_background (instance_t *instance, u32 now)
-{
-	const mvt_counters_t *counters;
-
-	if (instance->swept_tick == now)
-		return false;
-	counters = mvt_nat44_counters_any (instance->nat);
-	for (u32 i = 0; i < IDLE_SLICES; i++)
-	{
-		bool quiet = mvt_nat44_background (instance->nat, now, ENGINE_IDLE_LINES) == 0;
-		u64 rounds = count_get (&counters->sweep_rounds);
-		/* the second end of a round is the end of a whole one */
-		if (quiet && rounds > instance->swept_rounds + 1)
-		{
-			instance->swept_tick = now;
-			instance->swept_rounds = rounds;
-			return false;
-		}
-	}
-	return true;
-}
-
 /* ---- load ---- */
 
 /* The turn that ended: busy when it moved packets. A turn in which the thread may have slept is
@@ -140,7 +113,7 @@ hashmvt_turn (vlib_main_t *vm, u64 t)
 		if (moved)
 			mvt_nat44_background (instance->nat, me->tick, ENGINE_BUSY_LINES);
 		else if (!worked)
-			more = idle_background (instance, me->tick);
+			more = instance_sweep (instance, me->tick);
 		instance_released (instance, me->tick);
 	}
 	/* the loop sleeps next if it finds nothing to do, and it does not look at frames that were
