@@ -8,7 +8,6 @@ right to run them, everything here is skipped, in one line that says why.
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 import sys
 import time
@@ -233,10 +232,7 @@ def vpp(request: pytest.FixtureRequest) -> Iterator[Vpp]:
     RUNNING.append(vpp)
     yield vpp
     RUNNING.remove(vpp)
-    vpp.stop()
-    # it may starve while it ends, too: no test is left that could run again
-    assert vpp.status == 0 or vpp.starved, f"VPP ended with {vpp.status}: {vpp.output()}"
-    shutil.rmtree(directory)
+    vpp.end()
 
 
 def set_up(vpp: Vpp) -> None:

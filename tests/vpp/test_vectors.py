@@ -14,7 +14,6 @@ packets are handed over. What differs from the core alone is VPP's part of a pac
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections import deque
 from dataclasses import dataclass, field, replace
@@ -128,9 +127,7 @@ def router(request: pytest.FixtureRequest) -> Iterator[Vpp]:
     RUNNING.append(vpp)
     yield vpp
     RUNNING.remove(vpp)
-    vpp.stop()
-    assert vpp.status == 0 or vpp.starved, f"VPP ended with {vpp.status}: {vpp.output()}"
-    shutil.rmtree(directory)
+    vpp.end()
 
 
 def set_up(vpp: Vpp) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import shutil
 import socket
 import struct
 import subprocess
@@ -34,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = (HASHMVT, "ping", "dhcp", "af_packet")
 PATIENCE_S = 30.0
 """How long to wait for what must come; a loaded machine needs some of it, a failure all."""
+ENDS = 3
 MOMENT_S = 0.3
 SETTLE_S = 0.02
 CLONE_NEWNET = 0x40000000
@@ -105,6 +107,25 @@ class Vpp(PrivateVpp):
         """Start it again as it was after ``start``."""
         self.stop()
         self.start()
+
+    def end(self) -> None:
+        """Stop it for good and remove its directory.
+
+        VPP's threads must meet once more when it is told to end, and it allows them one second.
+        Where they did not get the CPU it starts and ends again; one that is stuck fails each time.
+
+        Raises:
+            AssertionError: it ended badly.
+
+        """
+        for _ in range(ENDS - 1):
+            self.stop()
+            if self.status == 0 or not self.starved:
+                break
+            self.start()
+        self.stop()
+        assert self.status == 0, f"VPP ended with {self.status}: {self.output()}"
+        shutil.rmtree(self.directory)
 
     def _listens(self) -> bool:
         try:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -197,9 +196,7 @@ def running_vpp() -> Iterator[Callable[[], RunningVpp]]:
 
     yield get
     for one in running:
-        one.vpp.stop()
-        assert one.vpp.status == 0 or one.vpp.starved, one.vpp.output()
-        shutil.rmtree(directory)
+        one.vpp.end()
 
 
 KINDS = [
