@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from scapy.packet import Packet
 
 INSIDE, OUTSIDE = "pg0", "pg1"
-HOSTS = [f"10.0.0.{n}" for n in range(10, 40)]
+HOSTS = [f"10.0.0.{n}" for n in range(10, 74)]
+"""So many that each of four instances is the home of some, whatever the key says."""
 SERVER = "198.51.100.9"
 POOL = [f"203.0.113.{n}" for n in range(4)]
 NAT_COMMANDS = (
