@@ -30,6 +30,6 @@ host_free (void *ctx, void *p, size_t size)
 	free (raw);
 }
 
-static const mvt_mem_t host_memory = { host_alloc, host_free, NULL };
+static const mvt_mem_t host_memory = { .alloc = host_alloc, .free = host_free };
 
 #endif /* HOST_MEMORY_H */

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE 1
 #include "memory.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,15 +55,29 @@ prefer_node (void *p, size_t size, int node)
 #endif
 }
 
+/* Does the kernel back memory on request (Linux 5.14)? Without it no huge page is used, since a
+ * limit on them would show as a signal. */
+static bool
+can_populate (void)
+{
+	void *p = mmap (NULL, PAGE_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool can = p != MAP_FAILED && madvise (p, PAGE_4K, MADV_POPULATE_WRITE) == 0;
+
+	if (p != MAP_FAILED)
+		munmap (p, PAGE_4K);
+	return can;
+}
+
+/* at_once: backed, or none. Else only set aside. */
 static void *
-map_huge (size_t size, int log2, int node)
+map_huge (size_t size, int log2, int node, bool at_once)
 {
 	void *p = mmap (NULL, size, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | log2 << MAP_HUGE_SHIFT, -1, 0);
 	if (p == MAP_FAILED)
 		return NULL;
 	prefer_node (p, size, node);
-	if (madvise (p, size, MADV_POPULATE_WRITE) == 0)
+	if (!at_once || madvise (p, size, MADV_POPULATE_WRITE) == 0)
 		return p;
 	munmap (p, size);
 	return NULL;
@@ -93,24 +108,32 @@ map_small (size_t size, int node, bool huge)
 	return p;
 }
 
+typedef enum
+{
+	AT_ONCE,
+	DENSE,
+	SPARSE,
+} use_t;
+
 static void *
-map (size_t size, int node, bool huge)
+map (size_t size, int node, bool huge, use_t use)
 {
 	size_t unit = unit_of (size);
 	size_t rounded = round_up (size, unit);
+	bool reserved = huge && use != SPARSE && can_populate ();
 	void *p = NULL;
 
-	if (huge && unit == PAGE_1G)
-		p = map_huge (rounded, 30, node);
-	if (huge && !p && unit >= PAGE_2M)
-		p = map_huge (rounded, 21, node);
-	return p ? p : map_small (rounded, node, huge);
+	if (reserved && unit == PAGE_1G)
+		p = map_huge (rounded, 30, node, true);
+	if (reserved && !p && unit >= PAGE_2M)
+		p = map_huge (rounded, 21, node, use == AT_ONCE);
+	return p ? p
+		 : map_small (rounded, node, huge && (use != SPARSE || size >= ARENA_SPARSE_MIN));
 }
 
 static void *
-arena_alloc (void *ctx, size_t size, size_t align)
+take (arena_t *arena, size_t size, size_t align, use_t use)
 {
-	arena_t *arena = ctx;
 	void *p = NULL;
 
 	if (size == 0)
@@ -121,7 +144,7 @@ arena_alloc (void *ctx, size_t size, size_t align)
 		return NULL;
 	}
 	if (size >= ARENA_MAP_MIN)
-		p = map (size, arena->node, !arena->small_pages);
+		p = map (size, arena->node, !arena->small_pages, use);
 	else if (posix_memalign (&p, align < sizeof (void *) ? sizeof (void *) : align, size) == 0)
 		memset (p, 0, size);
 	if (!p)
@@ -131,6 +154,39 @@ arena_alloc (void *ctx, size_t size, size_t align)
 	}
 	arena->reserved += size;
 	return p;
+}
+
+static void *
+arena_alloc (void *ctx, size_t size, size_t align)
+{
+	return take (ctx, size, align, AT_ONCE);
+}
+
+static void *
+arena_reserve (void *ctx, size_t size, size_t align, bool dense)
+{
+	return take (ctx, size, align, dense ? DENSE : SPARSE);
+}
+
+/* Where there is no huge page after all, as a signal would say to who touches it, small ones take
+ * its place; nothing can be in it yet. Every other failure is left to whoever touches the memory:
+ * the kernel may just be too old. */
+static void
+arena_back (void *ctx, void *p, size_t size)
+{
+	const arena_t *arena = ctx;
+	char *from = (char *) ((size_t) p & ~(PAGE_4K - 1));
+	char *to = (char *) round_up ((size_t) p + size, PAGE_4K);
+
+	if (madvise (from, (size_t) (to - from), MADV_POPULATE_WRITE) == 0 || errno != EFAULT)
+		return;
+	from = (char *) ((size_t) from & ~(PAGE_2M - 1));
+	for (; from < to; from += PAGE_2M)
+		if (madvise (from, PAGE_2M, MADV_POPULATE_WRITE) != 0 && errno == EFAULT &&
+		    mmap (from, PAGE_2M, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+			  0) != MAP_FAILED)
+			prefer_node (from, PAGE_2M, arena->node);
 }
 
 static void
@@ -151,7 +207,11 @@ void
 arena_init (arena_t *arena, int node, uint64_t budget)
 {
 	*arena = (arena_t){
-		.mem = { .alloc = arena_alloc, .free = arena_free, .ctx = arena },
+		.mem = { .alloc = arena_alloc,
+			 .free = arena_free,
+			 .ctx = arena,
+			 .reserve = arena_reserve,
+			 .back = arena_back },
 		.node = node,
 		.budget = budget,
 	};

@@ -4,19 +4,26 @@
  *
  * Small pieces come from the C library. From ARENA_MAP_MIN on, a piece is mapped on its own: 1 GiB
  * pages where little of the last one is wasted, else 2 MiB pages, else 4 KiB pages with
- * MADV_HUGEPAGE. Huge pages are populated at once, because a limit on them (hugetlb cgroup) shows
- * only when they are touched, and then as a signal; 4 KiB pages are zero and backed when used.
+ * MADV_HUGEPAGE. Huge pages are backed at once, because a limit on them (hugetlb cgroup) shows only
+ * then, and to who touches them as a signal; 4 KiB pages are zero and backed when used.
+ *
+ * What is reserved is backed bit by bit. Dense: the same pages, but those of 2 MiB are only set
+ * aside; they are backed as the core asks for it, and where a limit bites, 4 KiB pages take their
+ * place. Not dense: 4 KiB pages, with MADV_HUGEPAGE only from ARENA_SPARSE_MIN on, since huge ones
+ * would mostly be empty.
+ *
  * What is mapped lazily is checked against the memory that is free, so that a configuration which
  * cannot fit is refused here and does not end a process later.
  *
- * Control paths only. One thread at a time.
+ * Control paths only, but for arena_t.mem.back. One thread at a time.
  */
 #ifndef ENGINE_MEMORY_H
 #define ENGINE_MEMORY_H
 
 #include "mvt_types.h"
 
-#define ARENA_MAP_MIN ((size_t) 256 << 10)
+#define ARENA_MAP_MIN	 ((size_t) 256 << 10)
+#define ARENA_SPARSE_MIN ((size_t) 64 << 20)
 
 typedef struct
 {

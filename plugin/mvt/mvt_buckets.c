@@ -149,8 +149,19 @@ maybe_grow (mvt_buckets_t *b)
 		return;
 	b->split = b->n;
 	b->n *= 2;
+	mvt_backed_need (&b->backed, b->n * sizeof (mvt_bucket_t));
 	b->settle = b->n;
 	b->grown++;
+}
+
+/* From half of the entries on that make it double there are batches enough for all steps. */
+bool
+mvt_buckets_back_ahead (mvt_buckets_t *b)
+{
+	size_t used = b->n * sizeof (mvt_bucket_t);
+	if (b->n >= b->n_max || b->count < b->n * (GROW_AT / 2))
+		return false;
+	return mvt_backed_ahead (&b->backed, used, used);
 }
 
 void
@@ -195,8 +206,13 @@ mvt_buckets_init (mvt_buckets_t *b, uint32_t max_rows, const mvt_mem_t *mem)
 	b->max = max_rows;
 	b->n_max = full_size (max_rows, &b->n);
 	b->settle = b->n;
-	b->bucket = mvt_mem_alloc (mem, mvt_buckets_footprint (max_rows), MVT_CACHE_LINE);
-	return b->bucket ? MVT_OK : MVT_ERR_NO_MEMORY;
+	size_t size = mvt_buckets_footprint (max_rows);
+	b->bucket = mvt_mem_reserve (mem, size, MVT_CACHE_LINE, true);
+	if (!b->bucket)
+		return MVT_ERR_NO_MEMORY;
+	mvt_backed_init (&b->backed, b->bucket, size, mem);
+	mvt_backed_need (&b->backed, b->n * sizeof (mvt_bucket_t));
+	return MVT_OK;
 }
 
 void

@@ -18,7 +18,7 @@
  * buckets below `split` and the new ones from 2*split up lie side by side, never on each other.
  * Each insert moves two buckets, mvt_buckets_maintain as many as it is told. After the split a
  * second pass brings entries home from their alternates and counts the overflow afresh. All
- * memory is reserved at creation for the largest size; the host may back it lazily.
+ * memory is reserved at creation for the largest size and backed before the array doubles.
  *
  * Owner thread only; const functions may run in many threads while nobody writes. Cost: 64 bytes
  * for 6.2 entries at full size, 10.3 bytes each.
@@ -26,7 +26,7 @@
 #ifndef MVT_BUCKETS_H
 #define MVT_BUCKETS_H
 
-#include "mvt_types.h"
+#include "mvt_backed.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -71,6 +71,7 @@ typedef struct
 	uint64_t displaced; /* entries moved to make room */
 	uint64_t stashed;   /* inserts that went to the stash */
 	uint64_t grown;	    /* doublings begun */
+	mvt_backed_t backed;
 } mvt_buckets_t;
 
 /* Creates room for up to max_rows entries in *b. MVT_ERR_INVALID when max_rows is 0 or above
@@ -90,6 +91,9 @@ int mvt_buckets_delete (mvt_buckets_t *b, uint32_t hash, uint32_t row);
 
 /* Goes on with a growth under way, by at most `buckets` buckets. */
 void mvt_buckets_maintain (mvt_buckets_t *b, uint32_t buckets);
+
+/* Between batches: a step towards memory for the next doubling, true if it took one. */
+bool mvt_buckets_back_ahead (mvt_buckets_t *b);
 
 static inline bool
 mvt_buckets_growing (const mvt_buckets_t *b)

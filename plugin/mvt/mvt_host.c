@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mvt_host.h"
 
+#include "mvt_backed.h"
+
 #include <string.h>
 
 /* Links and bucket heads are an index plus one, so that the zeroed memory of the host is an empty
@@ -11,6 +13,7 @@ struct mvt_hosts
 	mvt_secret_t secret;
 	uint32_t *buckets; /* [mask + 1] */
 	mvt_host_t *records;
+	mvt_backed_t backed; /* records */
 	uint32_t mask;
 	uint32_t max;
 	uint32_t count;
@@ -44,13 +47,17 @@ mvt_hosts_new (uint32_t max_hosts, const mvt_secret_t *secret, const mvt_mem_t *
 	hosts->max = max_hosts;
 	hosts->buckets =
 		mvt_mem_alloc (mem, (size_t) n_buckets * sizeof (uint32_t), MVT_CACHE_LINE);
-	hosts->records =
-		mvt_mem_alloc (mem, (size_t) max_hosts * sizeof (mvt_host_t), MVT_CACHE_LINE);
+	hosts->records = mvt_mem_reserve (mem, (size_t) max_hosts * sizeof (mvt_host_t),
+					  MVT_CACHE_LINE, true);
 	if (!hosts->buckets || !hosts->records)
 	{
 		mvt_hosts_remove (hosts);
 		return NULL;
 	}
+	/* any bucket may be the first one */
+	mvt_mem_back (mem, hosts->buckets, (size_t) n_buckets * sizeof (uint32_t));
+	mvt_backed_init (&hosts->backed, hosts->records, (size_t) max_hosts * sizeof (mvt_host_t),
+			 mem);
 	return hosts;
 }
 
@@ -112,7 +119,10 @@ mvt_hosts_get (mvt_hosts_t *hosts, uint32_t addr, uint16_t realm, uint32_t now)
 		hosts->free = hosts->records[host].next;
 	}
 	else if (hosts->fresh < hosts->max)
+	{
 		host = hosts->fresh++;
+		mvt_backed_need (&hosts->backed, (size_t) hosts->fresh * sizeof (mvt_host_t));
+	}
 	else
 		return MVT_NONE;
 
@@ -149,6 +159,13 @@ mvt_host_t *
 mvt_hosts_at (mvt_hosts_t *hosts, uint32_t host)
 {
 	return &hosts->records[host];
+}
+
+bool
+mvt_hosts_back_ahead (mvt_hosts_t *hosts)
+{
+	return mvt_backed_ahead (&hosts->backed, (size_t) hosts->fresh * sizeof (mvt_host_t),
+				 2 * MVT_BACKED_STEP);
 }
 
 uint32_t

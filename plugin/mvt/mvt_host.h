@@ -55,6 +55,9 @@ void mvt_hosts_put (mvt_hosts_t *hosts, uint32_t host);
 /* The record; valid as long as the host is live. => host came from get or find, and is live */
 mvt_host_t *mvt_hosts_at (mvt_hosts_t *hosts, uint32_t host);
 uint32_t mvt_hosts_count (const mvt_hosts_t *hosts);
+/* Between batches: a step towards memory for the next thousand hosts or two, true if it took one.
+ */
+bool mvt_hosts_back_ahead (mvt_hosts_t *hosts);
 /* Walk: hosts from *cursor on (0 to begin) of realm whose address is in prefix, at most max,
  * looking at no more than `budget` records. *cursor is MVT_NONE when done. Weakly consistent: a
  * host live throughout the walk is reported exactly once. */

@@ -49,6 +49,13 @@ mvt_index_maintain (mvt_index_t *ix, uint32_t n)
 		mvt_buckets_maintain (&ix->buckets, n);
 }
 
+/* Between batches: a step towards memory for the next growth, true if it took one. */
+static inline bool
+mvt_index_back_ahead (mvt_index_t *ix)
+{
+	return mvt_buckets_back_ahead (&ix->buckets);
+}
+
 /* For tests: 0, or a negative number that names the broken invariant. Reads every entry. */
 int mvt_index_verify (const mvt_index_t *ix, const mvt_entry_t *lines);
 

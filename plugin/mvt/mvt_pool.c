@@ -49,11 +49,9 @@ carve (uint64_t *at, uint64_t size)
 static uint64_t
 lay_out (mvt_pool_t *pool, uint8_t *base)
 {
-	uint64_t slabs = pool->n_slabs, slots = pool->n_slots, size = 0;
+	uint64_t slots = pool->n_slots, size = 0;
 	uint64_t blocks = slots << pool->slot_bits_log2;
 	uint64_t slab_line = carve (&size, blocks * sizeof (*pool->head.slab_line));
-	uint64_t slab = carve (&size, slabs * sizeof (*pool->slabs));
-	uint64_t slab_bits = carve (&size, slabs * pool->slab_words * sizeof (uint64_t));
 	uint64_t slot = carve (&size, slots * sizeof (*pool->slots));
 	uint64_t slot_bits =
 		carve (&size, slots * MVT_SLOT_MAPS * pool->slot_words * sizeof (uint64_t));
@@ -71,8 +69,6 @@ lay_out (mvt_pool_t *pool, uint8_t *base)
 		return size;
 
 	pool->head.slab_line = (void *) (base + slab_line);
-	pool->slabs = (void *) (base + slab);
-	pool->slab_bits = (void *) (base + slab_bits);
 	pool->slots = (void *) (base + slot);
 	pool->slot_bits = (void *) (base + slot_bits);
 	pool->free_slots = (void *) (base + free_slots);
@@ -129,18 +125,30 @@ mvt_pool_new (const mvt_pool_config_t *config, mvt_directory_t *dir, const mvt_m
 	pool->config.allocatable = pool->allocatable;
 
 	pool->lines_size = (uint64_t) pool->n_slabs * sizeof (mvt_entry_t) << bits;
+	pool->slabs_size = (uint64_t) pool->n_slabs * sizeof (*pool->slabs);
+	pool->bits_size = (uint64_t) pool->n_slabs * pool->slab_words * sizeof (uint64_t);
 	pool->tables_size = lay_out (pool, NULL);
 	if (pool->lines_size <= SIZE_MAX && pool->tables_size <= SIZE_MAX)
 	{
-		pool->head.lines = mvt_mem_alloc (mem, (size_t) pool->lines_size, MVT_CACHE_LINE);
-		pool->tables = mvt_mem_alloc (mem, (size_t) pool->tables_size, MVT_CACHE_LINE);
+		pool->head.lines =
+			mvt_mem_reserve (mem, (size_t) pool->lines_size, MVT_CACHE_LINE, true);
+		pool->slabs =
+			mvt_mem_reserve (mem, (size_t) pool->slabs_size, MVT_CACHE_LINE, true);
+		pool->slab_bits =
+			mvt_mem_reserve (mem, (size_t) pool->bits_size, MVT_CACHE_LINE, true);
+		pool->tables =
+			mvt_mem_reserve (mem, (size_t) pool->tables_size, MVT_CACHE_LINE, false);
 	}
-	if (!pool->head.lines || !pool->tables)
+	if (!pool->head.lines || !pool->slabs || !pool->slab_bits || !pool->tables)
 	{
 		mvt_pool_remove (pool);
 		return NULL;
 	}
 	lay_out (pool, pool->tables);
+	mvt_backed_init (&pool->backed_lines, pool->head.lines, (size_t) pool->lines_size, mem);
+	mvt_backed_init (&pool->backed_slabs, pool->slabs, (size_t) pool->slabs_size, mem);
+	mvt_backed_init (&pool->backed_bits, pool->slab_bits, (size_t) pool->bits_size, mem);
+	mvt_pool_back (pool, pool->fresh);
 	for (uint32_t port = 0; port < 65536; port++)
 		if (mvt_pool_is_allocatable (pool, (uint16_t) port))
 			pool->usable[port >> bits]++;
@@ -157,8 +165,54 @@ mvt_pool_remove (mvt_pool_t *pool)
 		return;
 	mem = pool->mem;
 	mvt_mem_free (&mem, pool->head.lines, (size_t) pool->lines_size);
+	mvt_mem_free (&mem, pool->slabs, (size_t) pool->slabs_size);
+	mvt_mem_free (&mem, pool->slab_bits, (size_t) pool->bits_size);
 	mvt_mem_free (&mem, pool->tables, (size_t) pool->tables_size);
 	mvt_mem_free (&mem, pool, sizeof (*pool));
+}
+
+/* ---- memory ---- */
+
+void
+mvt_pool_back (mvt_pool_t *pool, uint32_t slabs)
+{
+	mvt_backed_need (&pool->backed_lines, (size_t) slabs * sizeof (mvt_entry_t)
+						      << pool->head.block_bits);
+	mvt_backed_need (&pool->backed_slabs, (size_t) slabs * sizeof (*pool->slabs));
+	mvt_backed_need (&pool->backed_bits,
+			 (size_t) slabs * pool->slab_words * sizeof (*pool->slab_bits));
+}
+
+bool
+mvt_pool_back_ahead (mvt_pool_t *pool)
+{
+	size_t fresh = pool->fresh;
+	bool more = mvt_backed_ahead (&pool->backed_slabs, fresh * sizeof (*pool->slabs),
+				      MVT_BACKED_STEP);
+
+	more |= mvt_backed_ahead (&pool->backed_bits,
+				  fresh * pool->slab_words * sizeof (*pool->slab_bits),
+				  MVT_BACKED_STEP);
+	for (uint32_t i = 0; i < MVT_POOL_AHEAD_STEPS; i++)
+		more |= mvt_backed_ahead (&pool->backed_lines,
+					  fresh * sizeof (mvt_entry_t) << pool->head.block_bits,
+					  MVT_POOL_AHEAD);
+	return more;
+}
+
+/* A slot that gets its first block: what a mapping of it will touch. */
+static void
+back_slot (mvt_pool_t *pool, uint32_t slot)
+{
+	uint32_t first = slot << pool->slot_bits_log2, blocks = 1u << pool->slot_bits_log2;
+
+	mvt_mem_back (&pool->mem, pool->head.slab_line[first],
+		      blocks * sizeof (*pool->head.slab_line));
+	mvt_mem_back (&pool->mem, mvt_pool_open_array (pool, slot, 0),
+		      (size_t) MVT_PROTO_N * pool->open_max * sizeof (*pool->open));
+	if (pool->block_host)
+		mvt_mem_back (&pool->mem, &pool->block_host[first],
+			      blocks * sizeof (*pool->block_host));
 }
 
 /* ---- blocks ---- */
@@ -176,7 +230,8 @@ mvt_pool_take (mvt_pool_t *pool, const uint32_t *blocks, uint32_t n)
 		mvt_directory_set_owner (pool->dir, block, pool->config.instance);
 		mvt_bitmap_set (mvt_pool_slot_map (pool, slot, MVT_SLOT_OWNED), pool->block_words,
 				mvt_pool_block_local (pool, block));
-		pool->slots[slot].n_owned++;
+		if (pool->slots[slot].n_owned++ == 0)
+			back_slot (pool, slot);
 		pool->n_blocks++;
 		pool->ports += usable;
 		for (uint32_t proto = 0; proto < MVT_PROTO_N; proto++)

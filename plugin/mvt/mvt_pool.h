@@ -28,9 +28,9 @@
  *                          + 6 max (block_size, 1024)) / block_size)
  * where all but max_mappings is for slabs that are partly used; when three quarters are taken the
  * pool makes do with 64 candidates. With by_host, where every host's slabs are partly used, there
- * are at least max_mappings / 4. Memory is reserved, and costs physical pages only where it was
- * touched: with blocks of 64 ports about 64 bytes per mapping and its share of the candidates,
- * 1 for slab headers, 0.25 for the map from blocks to slabs.
+ * are at least max_mappings / 4. Memory is reserved, and backed as mappings need it: with blocks of
+ * 64 ports about 64 bytes per mapping and its share of the candidates, 1 for slab headers, 0.25 for
+ * the map from blocks to slabs.
  *
  * Owner thread only. All memory is reserved at creation, nothing is allocated for a packet. No
  * function's cost depends on the size of the pool, except where said. `now` never goes back.
@@ -172,6 +172,8 @@ mvt_err_t mvt_pool_alloc_static (mvt_pool_t *pool, uint32_t slot, uint32_t ext_a
  * => entry is DYNAMIC or STATIC; with by_host its host is live. */
 void mvt_pool_free (mvt_pool_t *pool, mvt_hosts_t *hosts, mvt_entry_t *entry, bool hold,
 		    uint32_t now);
+/* Between batches: a few steps towards memory for the next mappings, true if it took one. */
+bool mvt_pool_back_ahead (mvt_pool_t *pool);
 /* Release what has been held for hold_seconds, at most `budget` entries. Returns how many. */
 uint32_t mvt_pool_release (mvt_pool_t *pool, uint32_t now, uint32_t budget);
 /* Next used entries (DYNAMIC or STATIC) from *cursor on, at most max, looking at no more than

@@ -9,13 +9,15 @@
  *   slab    header and bitmaps of one (block, protocol) in use; its entries are in the arena
  *
  * Slab 0 and so line 0 are never used, so that 0 means "none" in every link and zeroed memory is
- * an empty pool: what is not touched costs no physical page.
+ * an empty pool: what is not touched costs no physical page. Entries, slabs and their bitmaps fill
+ * up from the start and are backed as they do; what there is for each slot, when it gets a block.
  */
 #ifndef MVT_POOL_PRIVATE_H
 #define MVT_POOL_PRIVATE_H
 
 #include <string.h>
 
+#include "mvt_backed.h"
 #include "mvt_bitmap.h"
 #include "mvt_pool.h"
 
@@ -46,6 +48,11 @@
 #define MVT_POOL_PURGE_TRIES 4u
 
 #define MVT_POOL_EVENTS 1024u /* power of two */
+
+/* Bytes of entries that are backed ahead, and steps towards it in one call. Addresses that are used
+ * for the first time open a slab for each of their first 16 mappings, so it may go fast. */
+#define MVT_POOL_AHEAD	     ((size_t) 2 << 20)
+#define MVT_POOL_AHEAD_STEPS 4u
 
 /* mvt_slab_t.where: a class of closed slabs, or one of these. */
 enum
@@ -156,8 +163,9 @@ struct mvt_pool
 	mvt_directory_t *dir;
 	mvt_pool_config_t config;
 	mvt_mem_t mem;
-	void *tables; /* all arrays but the arena */
-	uint64_t lines_size, tables_size;
+	void *tables; /* all arrays but those that fill up */
+	uint64_t lines_size, slabs_size, bits_size, tables_size;
+	mvt_backed_t backed_lines, backed_slabs, backed_bits; /* up to `fresh` and beyond */
 	uint16_t *usable; /* allocatable ports by block number within a slot */
 	uint64_t allocatable[65536 / 64];
 };
@@ -277,6 +285,11 @@ mvt_pool_mark (const mvt_pool_t *pool, const mvt_slot_proto_t *sp)
 		return MVT_POOL_CANDIDATES_MIN;
 	return mark < MVT_POOL_CANDIDATES ? mark : MVT_POOL_CANDIDATES;
 }
+
+/* ---- mvt_pool.c ---- */
+
+/* So many slabs may be used, with their entries. */
+void mvt_pool_back (mvt_pool_t *pool, uint32_t slabs);
 
 /* ---- mvt_pool_slab.c: slabs, open array, class lists, free and bare blocks ---- */
 

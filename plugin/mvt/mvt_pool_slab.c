@@ -92,7 +92,10 @@ mvt_pool_slab_new (mvt_pool_t *pool, uint32_t block, uint32_t proto)
 	if (s)
 		pool->slab_free = pool->slabs[s].next;
 	else if (pool->fresh < pool->n_slabs)
+	{
 		s = pool->fresh++;
+		mvt_pool_back (pool, pool->fresh);
+	}
 	else
 		return 0;
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mvt_session.h"
 
+#include "mvt_backed.h"
+
 struct mvt_sessions
 {
 	mvt_session_t *records;
@@ -8,8 +10,10 @@ struct mvt_sessions
 	uint32_t bucket_mask;
 	uint32_t max;
 	uint32_t count;
-	uint32_t touched; /* records from here on were never used */
-	uint32_t free;	  /* head of the free list, MVT_NONE if empty */
+	uint32_t touched;	     /* records from here on were never used */
+	uint32_t free;		     /* head of the free list, MVT_NONE if empty */
+	mvt_backed_t backed;	     /* records */
+	mvt_backed_t backed_buckets; /* all of them, or none is read */
 	mvt_secret_t secret;
 	mvt_mem_t mem;
 };
@@ -41,13 +45,15 @@ mvt_sessions_new (uint32_t max, const mvt_secret_t *secret, const mvt_mem_t *mem
 	s->bucket_mask = n - 1;
 	s->free = MVT_NONE;
 	s->secret = *secret;
-	s->records = mvt_mem_alloc (mem, records_size (max), MVT_CACHE_LINE);
-	s->buckets = mvt_mem_alloc (mem, n * sizeof (uint32_t), MVT_CACHE_LINE);
+	s->records = mvt_mem_reserve (mem, records_size (max), MVT_CACHE_LINE, true);
+	s->buckets = mvt_mem_reserve (mem, n * sizeof (uint32_t), MVT_CACHE_LINE, true);
 	if (!s->records || !s->buckets)
 	{
 		mvt_sessions_remove (s);
 		return NULL;
 	}
+	mvt_backed_init (&s->backed, s->records, records_size (max), mem);
+	mvt_backed_init (&s->backed_buckets, s->buckets, n * sizeof (uint32_t), mem);
 	return s;
 }
 
@@ -84,6 +90,8 @@ bucket_of (mvt_sessions_t *s, uint32_t line, uint32_t rem_addr, uint16_t rem_por
 mvt_session_t *
 mvt_sessions_find (mvt_sessions_t *s, uint32_t line, uint32_t rem_addr, uint16_t rem_port)
 {
+	if (!s->count)
+		return NULL;
 	for (uint32_t i = *bucket_of (s, line, rem_addr, rem_port); i; i = s->records[i - 1].next)
 	{
 		mvt_session_t *r = &s->records[i - 1];
@@ -104,7 +112,11 @@ mvt_sessions_add (mvt_sessions_t *s, uint32_t *head, uint32_t line, uint32_t rem
 		s->free = s->records[i].next;
 	}
 	else if (s->touched < s->max)
+	{
 		i = s->touched++;
+		mvt_backed_need (&s->backed, records_size (s->touched));
+		mvt_backed_need (&s->backed_buckets, s->backed_buckets.size);
+	}
 	else
 		return NULL;
 
@@ -139,11 +151,18 @@ mvt_sessions_unlink (mvt_sessions_t *s, uint32_t *link)
 	s->count--;
 }
 
+bool
+mvt_sessions_back_ahead (mvt_sessions_t *s)
+{
+	return mvt_backed_ahead (&s->backed_buckets, 0, s->backed_buckets.size) ||
+	       mvt_backed_ahead (&s->backed, records_size (s->touched), 2 * MVT_BACKED_STEP);
+}
+
 int
 mvt_sessions_verify (const mvt_sessions_t *s)
 {
 	uint32_t n = 0, free = 0;
-	for (uint32_t b = 0; b <= s->bucket_mask; b++)
+	for (uint32_t b = 0; s->touched && b <= s->bucket_mask; b++)
 		for (uint32_t i = s->buckets[b]; i; i = s->records[i - 1].next)
 			if (++n > s->count || s->records[i - 1].line == MVT_NONE)
 				return __LINE__;

@@ -49,6 +49,9 @@ mvt_session_t *mvt_sessions_add (mvt_sessions_t *sessions, uint32_t *head, uint3
 /* Remove the session that *link points to, where link is the mapping's head or a sibling field;
  * *link then names the next one. */
 void mvt_sessions_unlink (mvt_sessions_t *sessions, uint32_t *link);
+/* Between batches, where mappings are such as have further sessions: a step towards memory for the
+ * next ones, true if it took one. */
+bool mvt_sessions_back_ahead (mvt_sessions_t *sessions);
 /* Records in use, counted the long way, and chains followed: 0 or the broken check's line. */
 int mvt_sessions_verify (const mvt_sessions_t *sessions);
 

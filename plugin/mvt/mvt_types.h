@@ -141,18 +141,38 @@ typedef struct
 } mvt_prefix4_t;
 
 /* Memory of the host. alloc is called from control paths only, never for a packet, and returns
- * zeroed memory that may be backed lazily; NULL when there is none. size is repeated to free. */
+ * zeroed memory that may be backed lazily; NULL when there is none. size is repeated to free.
+ *
+ * reserve is for what is used little by little. Dense: from the start on, and no byte may be
+ * touched before back was called for it, which must succeed. Not dense: here and there; back only
+ * spares who touches it the wait. Both NULL: reserve is alloc, and there is nothing to back. */
 typedef struct
 {
 	void *(*alloc) (void *ctx, size_t size, size_t align);
 	void (*free) (void *ctx, void *p, size_t size);
 	void *ctx;
+	void *(*reserve) (void *ctx, size_t size, size_t align, bool dense);
+	void (*back) (void *ctx, void *p, size_t size);
 } mvt_mem_t;
 
 static inline void *
 mvt_mem_alloc (const mvt_mem_t *mem, size_t size, size_t align)
 {
 	return mem->alloc (mem->ctx, size, align);
+}
+
+static inline void *
+mvt_mem_reserve (const mvt_mem_t *mem, size_t size, size_t align, bool dense)
+{
+	return mem->reserve ? mem->reserve (mem->ctx, size, align, dense)
+			    : mem->alloc (mem->ctx, size, align);
+}
+
+static inline void
+mvt_mem_back (const mvt_mem_t *mem, void *p, size_t size)
+{
+	if (mem->back)
+		mem->back (mem->ctx, p, size);
 }
 
 static inline void

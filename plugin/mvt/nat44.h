@@ -65,8 +65,8 @@ void mvt_nat44_process (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t 
 uint32_t mvt_nat44_released (mvt_nat44_t *nat, mvt_pkt_t *out, uint32_t max);
 
 /* Housekeeping; `lines` bounds the entries looked at (8 per busy batch and 256 when idle serve).
- * Returns what it ended: mappings, hold-downs and waiting datagrams; 0 does not mean that the sweep
- * has gone round (counter sweep_rounds). */
+ * Returns what it ended (mappings, hold-downs, waiting datagrams) and the steps that it took to
+ * back memory ahead; 0 does not mean that the sweep has gone round (counter sweep_rounds). */
 uint32_t mvt_nat44_background (mvt_nat44_t *nat, uint32_t now, uint32_t lines);
 
 /* The instance's views on the shared tables: for a dispatcher that runs on the same thread. */

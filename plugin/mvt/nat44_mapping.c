@@ -484,7 +484,8 @@ index_entry (mvt_nat44_t *nat, const mvt_entry_t *e)
 
 /* Policy, filtering, timeout class and the first session of a fresh dynamic mapping. */
 static void
-start_session (mvt_entry_t *e, const mvt_policy_t *p, uint32_t policy, const mvt_parsed_t *parsed)
+start_session (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_policy_t *p, uint32_t policy,
+	       const mvt_parsed_t *parsed)
 {
 	static const uint8_t classes[MVT_PROTO_N] = {
 		[MVT_PROTO_UDP] = MVT_TIMEOUT_UDP,
@@ -493,6 +494,7 @@ start_session (mvt_entry_t *e, const mvt_policy_t *p, uint32_t policy, const mvt
 
 	e->policy = (uint16_t) policy;
 	e->filter = p->filter[e->proto];
+	nat->tracks_sessions |= e->proto == MVT_PROTO_TCP || e->filter != MVT_FILTER_EI;
 	e->rem_addr = parsed->dst;
 	e->rem_port = session_port (e, parsed->dport);
 	if (e->proto == MVT_PROTO_TCP)
@@ -536,7 +538,7 @@ nat44_create (mvt_nat44_t *nat, const mvt_parsed_t *parsed, const nat44_leave_t 
 		return NULL;
 	}
 	fill (e, parsed->src, parsed->sport, now);
-	start_session (e, p, leave->policy, parsed);
+	start_session (nat, e, p, leave->policy, parsed);
 	if (!index_entry (nat, e))
 	{
 		mvt_pool_free (nat->pool, nat->hosts, e, false, now);

@@ -58,6 +58,7 @@ struct mvt_nat44
 	uint32_t refused_tick[MVT_EVENT_N]; /* of the last such event: one a second is enough */
 	uint8_t log;
 	uint8_t by_host;
+	bool tracks_sessions; /* a mapping was made that may have further ones */
 
 	/* events: the owner writes tail, the reader head */
 	mvt_event_t *events;

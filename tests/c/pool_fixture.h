@@ -90,7 +90,7 @@ fixture_init (fixture_t *f, const fixture_config_t *c)
 
 	memset (f, 0, sizeof (*f));
 	f->counts.refuse_after = -1;
-	f->mem = (mvt_mem_t){ fixture_alloc, fixture_free, &f->counts };
+	f->mem = (mvt_mem_t){ .alloc = fixture_alloc, .free = fixture_free, .ctx = &f->counts };
 	f->seed = 0x5eed;
 	for (uint32_t p = first; p <= last; p++)
 		f->allocatable[p >> 6] |= 1ull << (p & 63);

@@ -217,6 +217,38 @@ arena_is_backed_lazily (void **state)
 		mvt_mem_free (&arena.mem, p[i], size);
 }
 
+/* What is reserved takes room only once it is backed, whatever its pages are, and is zero. */
+static void
+arena_backs_what_is_asked_for (void **state)
+{
+	(void) state;
+	static const size_t size = 32 << 20, part = 2 << 20;
+
+	for (unsigned small = 0; small < 2; small++)
+		for (unsigned dense = 0; dense < 2; dense++)
+		{
+			arena_t arena;
+			uint64_t before = memory_use ().resident;
+
+			arena_init (&arena, -1, UINT64_MAX);
+			arena.small_pages = small != 0;
+			uint8_t *p = mvt_mem_reserve (&arena.mem, size, 64, dense != 0);
+			assert_non_null (p);
+			assert_true (memory_use ().resident < before + part);
+			mvt_mem_back (&arena.mem, p + part + 64, part - 64);
+			assert_true (memory_use ().resident >= before + part / 2);
+			assert_true (memory_use ().resident < before + 3 * part);
+			for (size_t at = part + 64; at < 2 * part; at += 64)
+				assert_int_equal (p[at]++, 0);
+			/* again: what lies there stays */
+			mvt_mem_back (&arena.mem, p + part + 64, 64);
+			assert_int_equal (p[part + 64], 1);
+			assert_int_equal (arena.reserved, size);
+			mvt_mem_free (&arena.mem, p, size);
+			assert_true (memory_use ().resident < before + part);
+		}
+}
+
 /* ---- link layers ---- */
 
 static void
@@ -326,6 +358,7 @@ main (void)
 		cmocka_unit_test (arena_gives_zeroed_memory_of_every_size),
 		cmocka_unit_test (arena_refuses_what_does_not_fit),
 		cmocka_unit_test (arena_is_backed_lazily),
+		cmocka_unit_test (arena_backs_what_is_asked_for),
 		cmocka_unit_test (frames_are_taken_apart_within_their_bounds),
 	};
 	return cmocka_run_group_tests (tests, NULL, NULL);

@@ -21,7 +21,7 @@ hosts_new (uint32_t max)
 	mvt_hosts_t *hosts;
 
 	counts = (fixture_mem_t){ .refuse_after = -1 };
-	mem = (mvt_mem_t){ fixture_alloc, fixture_free, &counts };
+	mem = (mvt_mem_t){ .alloc = fixture_alloc, .free = fixture_free, .ctx = &counts };
 	mvt_secret_init (&secret, seed);
 	hosts = mvt_hosts_new (max, &secret, &mem);
 	assert_non_null (hosts);

@@ -56,6 +56,6 @@ fuzz_mem_free (void *ctx, void *p, size_t size)
 		munmap (p, fuzz_mem_pages (size) + FUZZ_MEM_PAGE);
 }
 
-static const mvt_mem_t counted_mem = { fuzz_mem_alloc, fuzz_mem_free, NULL };
+static const mvt_mem_t counted_mem = { .alloc = fuzz_mem_alloc, .free = fuzz_mem_free };
 
 #endif /* FUZZ_MEM_H */

@@ -78,7 +78,7 @@ give (void *ctx, void *p, size_t size)
 	free (p);
 }
 
-static const mvt_mem_t memory = { take, give, NULL };
+static const mvt_mem_t memory = { .alloc = take, .free = give };
 
 static void
 create (void)
