@@ -79,7 +79,11 @@ hashmvt_policy_in (const vl_api_hashmvt_policy_t *from, mvt_policy_t *to)
 {
 	clib_memset (to, 0, sizeof *to);
 	for (u32 i = 0; i < ARRAY_LEN (from->timeouts); i++)
+	{
+		if (from->timeouts[i] == 0 || from->timeouts[i] > MVT_TIMEOUT_MAX)
+			return VNET_API_ERROR_INVALID_VALUE;
 		to->timeout[i] = from->timeouts[i];
+	}
 	for (u32 i = 0; i < MVT_PROTO_N; i++)
 	{
 		if (from->filtering[i] > MVT_FILTER_APD)
@@ -195,11 +199,25 @@ settled (u64 generation, int *rv, u32 *value)
 
 /* ---- enable ---- */
 
+/* What an error says, cut to the field of a message. */
+static void
+sentence_out (clib_error_t *error, u8 *to, u32 size)
+{
+	u8 *text = error ? format (0, "%v", error->what) : 0;
+	u32 n = clib_min (vec_len (text), size - 1);
+
+	clib_memset (to, 0, size);
+	if (n)
+		clib_memcpy (to, text, n);
+	vec_free (text);
+}
+
 static void
 vl_api_hashmvt_enable_t_handler (vl_api_hashmvt_enable_t *mp)
 {
 	vl_api_hashmvt_enable_reply_t *rmp;
 	hashmvt_settings_t s = hashmvt_main.defaults;
+	clib_error_t *error = 0;
 	int rv = 0;
 
 #define TAKE(field)    \
@@ -225,22 +243,18 @@ vl_api_hashmvt_enable_t_handler (vl_api_hashmvt_enable_t *mp)
 	if (mp->allocation_by_block)
 		s.by_host = 1;
 	if (mp->log > 3)
-		rv = VNET_API_ERROR_INVALID_VALUE;
-	else if (mp->log)
+		error = clib_error_return (0, "log must be 0 to 3, not %u", mp->log);
+	else if (mp->n_words != 0 && mp->n_words != ARRAY_LEN (s.allocatable))
+		error = clib_error_return (0, "allocatable must have 0 or %u words, not %u",
+					   ARRAY_LEN (s.allocatable), mp->n_words);
+	if (!error && mp->log)
 		s.log = mp->log - 1;
-	if (mp->n_words != 0 && mp->n_words != ARRAY_LEN (s.allocatable))
-		rv = VNET_API_ERROR_INVALID_VALUE;
-	else if (mp->n_words)
+	if (!error && mp->n_words)
 		clib_memcpy (s.allocatable, mp->allocatable, sizeof s.allocatable);
-	if (!rv)
-	{
-		clib_error_t *error = 0;
-		rv = hashmvt_enable (&s, &error);
-		if (error)
-			vlib_log_err (hashmvt_main.log_class, "%U", format_clib_error, error);
-		clib_error_free (error);
-	}
-	REPLY_MACRO_END (VL_API_HASHMVT_ENABLE_REPLY);
+	rv = error ? VNET_API_ERROR_INVALID_VALUE : hashmvt_enable (&s, &error);
+	REPLY_MACRO2_END (VL_API_HASHMVT_ENABLE_REPLY,
+			  ({ sentence_out (error, rmp->error, sizeof rmp->error); }));
+	clib_error_free (error);
 }
 
 static void

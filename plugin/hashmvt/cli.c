@@ -59,9 +59,9 @@ add_or_del (unformat_input_t *input, int *is_add)
 
 	if (error)
 		return error;
-	if (unformat (input, "add"))
+	if (unformat (input, "%U", unformat_hashmvt_word, "add"))
 		*is_add = 1;
-	else if (unformat (input, "del"))
+	else if (unformat (input, "%U", unformat_hashmvt_word, "del"))
 		*is_add = 0;
 	else
 		return hashmvt_cli_wrong (input, "add or del");
@@ -81,17 +81,11 @@ enable_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cm
 {
 	hashmvt_settings_t settings = hashmvt_main.defaults;
 	clib_error_t *error = 0;
-	int rv;
 
 	while (!hashmvt_at_end (input))
 		if (!unformat_user (input, unformat_hashmvt_settings, &settings))
 			return hashmvt_cli_wrong (input, cmd->short_help);
-	rv = hashmvt_enable (&settings, &error);
-	if (rv == VNET_API_ERROR_FEATURE_ALREADY_ENABLED)
-		return clib_error_return (0, "hashmvt is enabled already");
-	if (rv && !error)
-		error = clib_error_return (0, "hashmvt cannot be enabled: %U",
-					   format_vnet_api_errno, rv);
+	hashmvt_enable (&settings, &error);
 	return error;
 }
 
@@ -139,9 +133,9 @@ interface_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t 
 		return error;
 	if (!unformat_user (input, unformat_vnet_sw_interface, vnet_get_main (), &sw_if_index))
 		return hashmvt_cli_wrong (input, "an interface");
-	if (unformat (input, "in"))
+	if (unformat (input, "%U", unformat_hashmvt_word, "in"))
 		side = HASHMVT_SIDE_INSIDE;
-	else if (unformat (input, "out"))
+	else if (unformat (input, "%U", unformat_hashmvt_word, "out"))
 		side = HASHMVT_SIDE_OUTSIDE;
 	else
 		return hashmvt_cli_wrong (input, "in or out");
@@ -153,6 +147,10 @@ interface_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t 
 	{
 	case 0:
 		return 0;
+	case VNET_API_ERROR_INVALID_INTERFACE:
+		return clib_error_return (0, "%U carries no packets: name another interface",
+					  format_vnet_sw_if_index_name, vnet_get_main (),
+					  sw_if_index);
 	case VNET_API_ERROR_VALUE_EXIST:
 		return clib_error_return (0, "%U is so already", format_vnet_sw_if_index_name,
 					  vnet_get_main (), sw_if_index);
@@ -189,7 +187,7 @@ pool_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 		return error;
 	if (!unformat (input, "%U", unformat_hashmvt_range, &first, &last))
 		return hashmvt_cli_wrong (input, "ADDRESS, ADDRESS-ADDRESS or PREFIX");
-	if (!is_add && unformat (input, "force"))
+	if (!is_add && unformat (input, "%U", unformat_hashmvt_word, "force"))
 		force = 1;
 	error = at_end (input);
 	if (error)
@@ -266,6 +264,16 @@ unformat_port (unformat_input_t *input, va_list *args)
 	return 1;
 }
 
+/* Of a static mapping: a query id may be 0, a port may not. */
+static uword
+unformat_static_port (unformat_input_t *input, va_list *args)
+{
+	mvt_endpoint_t *end = va_arg (*args, mvt_endpoint_t *);
+
+	return unformat (input, "%U", unformat_port, &end->port) &&
+	       (end->port || end->proto == MVT_PROTO_ICMP);
+}
+
 static clib_error_t *
 static_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
@@ -275,7 +283,7 @@ static_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cm
 
 	if (error)
 		return error;
-	if (unformat (input, "prefix"))
+	if (unformat (input, "%U", unformat_hashmvt_word, "prefix"))
 		return static_rule (input, is_add);
 	if (!unformat (input, "%U", unformat_hashmvt_proto, &ext.proto))
 		return hashmvt_cli_wrong (input, "udp, tcp, icmp or prefix");
@@ -284,12 +292,12 @@ static_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cm
 	{
 		if (!unformat (input, "%U", unformat_hashmvt_address, &in.addr))
 			return hashmvt_cli_wrong (input, "the inside ADDRESS");
-		if (!unformat (input, "%U", unformat_port, &in.port))
+		if (!unformat (input, "%U", unformat_static_port, &in))
 			return hashmvt_cli_wrong (input, "the inside PORT");
 	}
 	if (!unformat (input, "%U", unformat_hashmvt_address, &ext.addr))
 		return hashmvt_cli_wrong (input, "the outside ADDRESS");
-	if (!unformat (input, "%U", unformat_port, &ext.port))
+	if (!unformat (input, "%U", unformat_static_port, &ext))
 		return hashmvt_cli_wrong (input, "the outside PORT");
 	error = at_end (input);
 	if (error)
@@ -320,11 +328,11 @@ unformat_filtering (unformat_input_t *input, va_list *args)
 		return 0;
 	if (unformat (input, "%U", unformat_hashmvt_proto, &proto))
 		only = 1;
-	if (unformat (input, "endpoint-independent"))
+	if (unformat (input, "%U", unformat_hashmvt_word, "endpoint-independent"))
 		filter = MVT_FILTER_EI;
-	else if (unformat (input, "address-dependent"))
+	else if (unformat (input, "%U", unformat_hashmvt_word, "address-dependent"))
 		filter = MVT_FILTER_AD;
-	else if (unformat (input, "address-and-port-dependent"))
+	else if (unformat (input, "%U", unformat_hashmvt_word, "address-and-port-dependent"))
 		filter = MVT_FILTER_APD;
 	else
 		return 0;
@@ -334,21 +342,32 @@ unformat_filtering (unformat_input_t *input, va_list *args)
 	return 1;
 }
 
+/* A year is the longest. */
+static uword
+unformat_seconds (unformat_input_t *input, va_list *args)
+{
+	u32 *seconds = va_arg (*args, u32 *);
+	u32 n;
+
+	if (!unformat (input, "%U", unformat_hashmvt_number, &n) || n == 0 || n > MVT_TIMEOUT_MAX)
+		return 0;
+	*seconds = n;
+	return 1;
+}
+
 static uword
 unformat_policy (unformat_input_t *input, va_list *args)
 {
 	mvt_policy_t *p = va_arg (*args, mvt_policy_t *);
 
-	if (unformat (input, "udp-timeout %U", unformat_hashmvt_number,
-		      &p->timeout[MVT_TIMEOUT_UDP]) ||
-	    unformat (input, "tcp-established-timeout %U", unformat_hashmvt_number,
+	if (unformat (input, "udp-timeout %U", unformat_seconds, &p->timeout[MVT_TIMEOUT_UDP]) ||
+	    unformat (input, "tcp-established-timeout %U", unformat_seconds,
 		      &p->timeout[MVT_TIMEOUT_TCP_ESTABLISHED]) ||
-	    unformat (input, "tcp-transitory-timeout %U", unformat_hashmvt_number,
+	    unformat (input, "tcp-transitory-timeout %U", unformat_seconds,
 		      &p->timeout[MVT_TIMEOUT_TCP_TRANSITORY]) ||
-	    unformat (input, "tcp-incoming-syn-timeout %U", unformat_hashmvt_number,
+	    unformat (input, "tcp-incoming-syn-timeout %U", unformat_seconds,
 		      &p->timeout[MVT_TIMEOUT_TCP_INCOMING_SYN]) ||
-	    unformat (input, "icmp-timeout %U", unformat_hashmvt_number,
-		      &p->timeout[MVT_TIMEOUT_ICMP]) ||
+	    unformat (input, "icmp-timeout %U", unformat_seconds, &p->timeout[MVT_TIMEOUT_ICMP]) ||
 	    unformat (input, "mappings-per-host %U", unformat_hashmvt_number,
 		      &p->mappings_per_host_all) ||
 	    unformat (input, "udp-mappings-per-host %U", unformat_hashmvt_number,
@@ -362,7 +381,7 @@ unformat_policy (unformat_input_t *input, va_list *args)
 	    unformat (input, "max-blocks-per-host %U", unformat_hashmvt_number,
 		      &p->max_blocks_per_host))
 		return 1;
-	if (unformat (input, "paired-only"))
+	if (unformat (input, "%U", unformat_hashmvt_word, "paired-only"))
 	{
 		p->paired_only = 1;
 		return 1;
@@ -380,7 +399,7 @@ policy_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cm
 
 	if (error)
 		return error;
-	if (is_add && unformat (input, "default"))
+	if (is_add && unformat (input, "%U", unformat_hashmvt_word, "default"))
 		is_default = 1;
 	else if (!unformat (input, "%U", unformat_hashmvt_prefix, &prefix))
 		return hashmvt_cli_wrong (input, "an inside PREFIX, or default");
@@ -428,11 +447,11 @@ instance_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *
 
 	if (error)
 		return error;
-	if (unformat (input, "activate"))
+	if (unformat (input, "%U", unformat_hashmvt_word, "activate"))
 		call = mvt_engine_activate;
-	else if (unformat (input, "drain"))
+	else if (unformat (input, "%U", unformat_hashmvt_word, "drain"))
 		call = mvt_engine_drain;
-	else if (unformat (input, "reset"))
+	else if (unformat (input, "%U", unformat_hashmvt_word, "reset"))
 		call = mvt_engine_reset_instance;
 	else
 		return hashmvt_cli_wrong (input, "activate, drain or reset");
@@ -511,9 +530,9 @@ unformat_hashmvt_filter (unformat_input_t *input, va_list *args)
 		f->external.len = 32;
 	else if (unformat (input, "%U", unformat_hashmvt_proto, &proto))
 		f->proto_plus1 = proto + 1;
-	else if (unformat (input, "static"))
+	else if (unformat (input, "%U", unformat_hashmvt_word, "static"))
 		f->statics = 1;
-	else if (unformat (input, "dynamic"))
+	else if (unformat (input, "%U", unformat_hashmvt_word, "dynamic"))
 		f->statics = 2;
 	else
 		return 0;
@@ -530,7 +549,7 @@ clear_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd
 
 	if (error)
 		return error;
-	if (!unformat (input, "mappings"))
+	if (!unformat (input, "%U", unformat_hashmvt_word, "mappings"))
 		return hashmvt_cli_wrong (input, "mappings");
 	filter.statics = 2;
 	while (!hashmvt_at_end (input))

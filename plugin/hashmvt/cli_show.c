@@ -141,9 +141,9 @@ show_mappings (vlib_main_t *vm, unformat_input_t *input)
 	while (!hashmvt_at_end (input))
 		if (unformat (input, "limit %U", unformat_hashmvt_number, &limit))
 			;
-		else if (unformat (input, "verbose"))
+		else if (unformat (input, "%U", unformat_hashmvt_word, "verbose"))
 			verbose = 1;
-		else if (unformat (input, "count"))
+		else if (unformat (input, "%U", unformat_hashmvt_word, "count"))
 			count = 1;
 		else if (!unformat_user (input, unformat_hashmvt_filter, &filter, &instance))
 			return hashmvt_cli_wrong (input, "a filter, limit N, count or verbose");
@@ -331,7 +331,8 @@ show_list (vlib_main_t *vm, unformat_input_t *input, void (*show) (vlib_main_t *
 {
 	u32 limit = LIMIT;
 
-	if (unformat (input, "limit") && !unformat (input, "%U", unformat_hashmvt_number, &limit))
+	if (unformat (input, "%U", unformat_hashmvt_word, "limit") &&
+	    !unformat (input, "%U", unformat_hashmvt_number, &limit))
 		return hashmvt_cli_wrong (input, "a number");
 	if (!hashmvt_at_end (input))
 		return hashmvt_cli_wrong (input, "limit N or the end of the line");
@@ -364,21 +365,21 @@ hashmvt_cli_show (vlib_main_t *vm, unformat_input_t *input)
 		show_summary (vm);
 		return 0;
 	}
-	if (unformat (input, "mappings"))
+	if (unformat (input, "%U", unformat_hashmvt_word, "mappings"))
 		return show_mappings (vm, input);
-	if (unformat (input, "instances"))
+	if (unformat (input, "%U", unformat_hashmvt_word, "instances"))
 	{
-		verbose = unformat (input, "verbose");
+		verbose = unformat (input, "%U", unformat_hashmvt_word, "verbose");
 		error = at_end (input);
 		if (!error)
 			show_instances (vm, verbose);
 		return error;
 	}
 	for (u32 i = 0; i < ARRAY_LEN (lists); i++)
-		if (unformat (input, lists[i].name))
+		if (unformat (input, "%U", unformat_hashmvt_word, lists[i].name))
 			return show_list (vm, input, lists[i].show);
 	for (u32 i = 0; i < ARRAY_LEN (wholes); i++)
-		if (unformat (input, wholes[i].name))
+		if (unformat (input, "%U", unformat_hashmvt_word, wholes[i].name))
 		{
 			error = at_end (input);
 			if (!error)

@@ -11,9 +11,6 @@
 
 #define ROUTES_AT_ONCE 128
 
-/* Of 1:1 rules. A route takes some 700 bytes of VPP's heap, and VPP ends when that is full. */
-#define MAX_RULE_ROUTES (1 << 16)
-
 /* ---- addresses of interfaces ---- */
 
 static int
@@ -46,12 +43,20 @@ hashmvt_local_addresses_refresh (void)
 		vec_free (old);
 }
 
+/* VPP has changed its own tables before it calls. */
 static void
 address_changed (ip4_main_t *im, uword opaque, u32 sw_if_index, ip4_address_t *address, u32 length,
 		 u32 if_address_index, u32 is_delete)
 {
-	/* VPP's own table is not settled yet: the process looks at it */
-	hashmvt_main.addresses_stale = 1;
+	hashmvt_main_t *hm = &hashmvt_main;
+
+	if (!hm->engine)
+		return;
+	hashmvt_local_addresses_refresh ();
+	if (hashmvt_model_republish ())
+		vlib_log_err (hm->log_class,
+			      "the router's addresses changed, but no memory is left to exempt "
+			      "them from translation");
 }
 
 void
@@ -118,7 +123,7 @@ want_rules (hashmvt_route_t **wanted)
 {
 	hashmvt_main_t *hm = &hashmvt_main;
 	mvt_static_rule_t *rule;
-	u64 left = MAX_RULE_ROUTES;
+	u64 left = HASHMVT_MAX_ROUTES;
 
 	vec_foreach (rule, hm->model.statics)
 	{
@@ -128,7 +133,7 @@ want_rules (hashmvt_route_t **wanted)
 			vlib_log_warn (hm->log_class,
 				       "ARP is not answered for the outside of 1:1 rules beyond %u "
 				       "addresses, so not for %U: route it here",
-				       MAX_RULE_ROUTES, format_hashmvt_prefix, &rule->outside);
+				       HASHMVT_MAX_ROUTES, format_hashmvt_prefix, &rule->outside);
 			continue;
 		}
 		left -= count;

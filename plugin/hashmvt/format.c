@@ -68,6 +68,21 @@ format_hashmvt_range (u8 *s, va_list *args)
 	return first == last ? s : format (s, "-%U", format_hashmvt_address, last);
 }
 
+/* VPP's own matching takes the beginning of a longer word. */
+uword
+unformat_hashmvt_word (unformat_input_t *input, va_list *args)
+{
+	const char *word = va_arg (*args, const char *);
+	u8 *said;
+	int same;
+
+	if (!unformat (input, "%v", &said))
+		return 0;
+	same = vec_len (said) == strlen (word) && !memcmp (said, word, vec_len (said));
+	vec_free (said);
+	return same;
+}
+
 /* VPP's own %u takes what is too large modulo 2^32. */
 uword
 unformat_hashmvt_number (unformat_input_t *input, va_list *args)
@@ -142,7 +157,7 @@ unformat_hashmvt_proto (unformat_input_t *input, va_list *args)
 	u8 *proto = va_arg (*args, u8 *);
 
 	for (u8 i = 0; i < MVT_PROTO_N; i++)
-		if (unformat (input, proto_names[i]))
+		if (unformat (input, "%U", unformat_hashmvt_word, proto_names[i]))
 		{
 			*proto = i;
 			return 1;

@@ -30,7 +30,12 @@
 #include <vnet/ip/ip.h>
 
 #define HASHMVT_VERSION	    "0.1.0"
+#define HASHMVT_MAX_WORKERS 63	/* of MVT_HOME_INSTANCES; the core keeps one bit each */
 #define HASHMVT_FRAME_QUEUE 128 /* elements; one per frame and target */
+
+/* Receive routes of pool addresses, and as many of 1:1 rules. A route takes some 700 bytes of VPP's
+ * heap, and VPP ends when that is full. */
+#define HASHMVT_MAX_ROUTES (1 << 16)
 
 /* ---- what is fixed at enable ---- */
 typedef struct
@@ -56,6 +61,12 @@ typedef struct
 	mvt_prefix4_t *exempt;
 	mvt_static_rule_t *statics;
 } hashmvt_model_t;
+
+/* The engine counts for itself: also when an address of the router came or went. */
+typedef struct
+{
+	u64 engine, model;
+} hashmvt_generation_t;
 
 typedef enum
 {
@@ -102,13 +113,11 @@ typedef struct
 	hashmvt_settings_t defaults; /* of startup.conf */
 	hashmvt_settings_t settings; /* in force */
 	hashmvt_model_t model;
-	u64 engine_generation; /* of the policies, as the engine counts: also when an address came
-				*/
-	u8 *side;	       /* hashmvt_side_t by sw_if_index */
+	hashmvt_generation_t generation[2]; /* of the policies: in force, and before */
+	u8 *side;			    /* hashmvt_side_t by sw_if_index */
 	hashmvt_route_t *routes;
 	u32 routed_slots; /* engine's n_slots_used when routes were made */
 	u8 routes_stale;
-	u8 addresses_stale;
 	fib_source_t fib_source;
 
 	hashmvt_change_t *changes; /* pool */
@@ -163,6 +172,7 @@ format_function_t format_hashmvt_endpoint;   /* mvt_endpoint_t * */
 format_function_t format_hashmvt_address;    /* u32, host order */
 format_function_t format_hashmvt_prefix;     /* mvt_prefix4_t * */
 format_function_t format_hashmvt_range;	     /* u32 first, u32 last */
+unformat_function_t unformat_hashmvt_word;   /* const char *: that word and no longer one */
 unformat_function_t unformat_hashmvt_number; /* u32 *, decimal; refuses what is larger */
 unformat_function_t unformat_hashmvt_address;
 unformat_function_t unformat_hashmvt_prefix;
@@ -177,8 +187,10 @@ hashmvt_at_end (unformat_input_t *input)
 	return unformat_check_input (input) == UNFORMAT_END_OF_INPUT;
 }
 
-/* ---- main.c: 0 or VNET_API_ERROR_*; *error, where given, is set to a sentence ---- */
+/* ---- main.c: 0 or VNET_API_ERROR_*; then *error is a sentence, of the caller's; else NULL ---- */
 void hashmvt_settings_default (hashmvt_settings_t *settings);
+/* NULL, or what is wrong with them whatever VPP has. */
+clib_error_t *hashmvt_settings_check (const hashmvt_settings_t *settings);
 int hashmvt_enable (const hashmvt_settings_t *settings, clib_error_t **error);
 int hashmvt_disable (void);
 int hashmvt_interface (u32 sw_if_index, hashmvt_side_t side, int is_add);
@@ -192,6 +204,8 @@ void hashmvt_model_default (hashmvt_model_t *model);
 mvt_err_t hashmvt_model_publish (hashmvt_model_t *model, int force);
 /* The same model again, because the router's addresses changed. */
 mvt_err_t hashmvt_model_republish (void);
+/* The model's generation that an engine's count stands for. */
+u64 hashmvt_model_generation (u64 engine);
 mvt_err_t hashmvt_pool_add_del (u32 first, u32 last, int is_add, int force);
 mvt_err_t hashmvt_exempt_add_del (mvt_prefix4_t prefix, int is_add);
 mvt_err_t hashmvt_rule_add_del (mvt_static_rule_t rule, int is_add);

@@ -23,6 +23,19 @@ hashmvt_settings_default (hashmvt_settings_t *s)
 		s->allocatable[i] = ~0ULL;
 }
 
+clib_error_t *
+hashmvt_settings_check (const hashmvt_settings_t *s)
+{
+	if (s->fragment_timeout == 0 || s->fragment_timeout > MVT_TIMEOUT_MAX)
+		return clib_error_return (0, "fragment-timeout must be 1 to %u seconds, not %u",
+					  MVT_TIMEOUT_MAX, s->fragment_timeout);
+	if (s->max_addresses == 0 || s->max_addresses > HASHMVT_MAX_ROUTES)
+		return clib_error_return (
+			0, "max-addresses must be 1 to %u, not %u: each takes a route of VPP's",
+			HASHMVT_MAX_ROUTES, s->max_addresses);
+	return 0;
+}
+
 int
 hashmvt_error_to_api (mvt_err_t err)
 {
@@ -77,6 +90,8 @@ hashmvt_interface (u32 sw_if_index, hashmvt_side_t side, int is_add)
 		return VNET_API_ERROR_FEATURE_DISABLED;
 	if (side != HASHMVT_SIDE_INSIDE && side != HASHMVT_SIDE_OUTSIDE)
 		return VNET_API_ERROR_INVALID_VALUE;
+	if (sw_if_index == vnet_get_main ()->local_interface_sw_if_index)
+		return VNET_API_ERROR_INVALID_INTERFACE;
 	if (pool_is_free_index (vnet_get_main ()->interface_main.sw_interfaces, sw_if_index))
 		return VNET_API_ERROR_INVALID_SW_IF_INDEX;
 	vec_validate (hm->side, sw_if_index);
@@ -192,7 +207,7 @@ engine_new (const hashmvt_settings_t *s, u32 n, clib_error_t **error, int *code)
 	};
 	mvt_engine_t *engine = mvt_engine_new (&config, code, sentence);
 
-	if (!engine && error)
+	if (!engine)
 		*error = clib_error_return (0, "%s", sentence);
 	if (engine)
 	{
@@ -200,6 +215,35 @@ engine_new (const hashmvt_settings_t *s, u32 n, clib_error_t **error, int *code)
 		engine->manual_clock = s->manual_clock;
 	}
 	return engine;
+}
+
+/* NULL, or why VPP as it is cannot run them; *rv is set then. */
+static clib_error_t *
+why_not (const hashmvt_settings_t *s, int *rv)
+{
+	hashmvt_main_t *hm = &hashmvt_main;
+	u32 workers = vlib_num_workers ();
+
+	*rv = VNET_API_ERROR_FEATURE_ALREADY_ENABLED;
+	if (hm->engine)
+		return clib_error_return (0, "hashmvt is enabled already");
+	*rv = VNET_API_ERROR_LIMIT_EXCEEDED;
+	if (workers > HASHMVT_MAX_WORKERS)
+		return clib_error_return (
+			0, "VPP has %u workers, and HashMVT runs on %u at most: start it with less",
+			workers, HASHMVT_MAX_WORKERS);
+	*rv = VNET_API_ERROR_INVALID_VALUE;
+	if (!is_pow2 (s->frame_queue_nelts) || s->frame_queue_nelts < 9 + workers)
+		return clib_error_return (
+			0, "frame-queue-nelts must be a power of two and at least %u", 9 + workers);
+	*rv = VNET_API_ERROR_RSRC_IN_USE;
+	/* VPP never takes a frame queue down */
+	if (hm->frame_queue != ~0 && s->frame_queue_nelts != hm->settings.frame_queue_nelts)
+		return clib_error_return (0,
+					  "frame-queue-nelts stays %u until VPP is started again",
+					  hm->settings.frame_queue_nelts);
+	*rv = VNET_API_ERROR_INVALID_VALUE;
+	return hashmvt_settings_check (s);
 }
 
 int
@@ -212,25 +256,9 @@ hashmvt_enable (const hashmvt_settings_t *settings, clib_error_t **error)
 	mvt_err_t err;
 	int code;
 
-	if (hm->engine)
-		return VNET_API_ERROR_FEATURE_ALREADY_ENABLED;
-	if (!is_pow2 (settings->frame_queue_nelts) || settings->frame_queue_nelts < 9 + workers)
-	{
-		if (error)
-			*error = clib_error_return (
-				0, "frame-queue-nelts must be a power of two and at least %u",
-				9 + workers);
-		return VNET_API_ERROR_INVALID_VALUE;
-	}
-	/* VPP never takes a frame queue down */
-	if (hm->frame_queue != ~0 && settings->frame_queue_nelts != hm->settings.frame_queue_nelts)
-	{
-		if (error)
-			*error = clib_error_return (
-				0, "frame-queue-nelts stays %u until VPP is started again",
-				hm->settings.frame_queue_nelts);
-		return VNET_API_ERROR_RSRC_IN_USE;
-	}
+	*error = why_not (settings, &code);
+	if (*error)
+		return code;
 	hm->n_instances = workers ? workers : 1;
 	hm->first_thread = workers ? 1 : 0;
 	hashmvt_model_default (&hm->model);
@@ -241,7 +269,7 @@ hashmvt_enable (const hashmvt_settings_t *settings, clib_error_t **error)
 		return hashmvt_error_to_api (code);
 	}
 	hm->settings = *settings;
-	hm->engine_generation = 0;
+	clib_memset (hm->generation, 0, sizeof hm->generation);
 	hm->highest_generation = 0;
 	hm->boot = clib_cpu_time_now () ^ (u64) getpid () << 48;
 	hm->routed_slots = 0;
@@ -261,6 +289,7 @@ hashmvt_enable (const hashmvt_settings_t *settings, clib_error_t **error)
 	if (err)
 	{
 		hashmvt_disable ();
+		*error = clib_error_return (0, "%s", mvt_err_text (err));
 		return hashmvt_error_to_api (err);
 	}
 	return 0;

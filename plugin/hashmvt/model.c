@@ -88,7 +88,7 @@ publish (hashmvt_model_t *m, int force)
 		vec_add1 (exempt, p);
 	}
 	desc = (mvt_policy_desc_t){
-		.generation = hm->engine_generation + 1,
+		.generation = hm->generation[0].engine + 1,
 		.policies = m->policies,
 		.n_policies = vec_len (m->policies),
 		.slots = slots,
@@ -104,7 +104,10 @@ publish (hashmvt_model_t *m, int force)
 	};
 	err = mvt_engine_set_policy (hm->engine, &desc, force);
 	if (!err)
-		hm->engine_generation = desc.generation;
+	{
+		hm->generation[1] = hm->generation[0];
+		hm->generation[0] = (hashmvt_generation_t){ desc.generation, m->generation };
+	}
 	vec_free (slots);
 	vec_free (exempt);
 	return err;
@@ -135,6 +138,15 @@ hashmvt_model_republish (void)
 	hm->routes_stale = 1;
 	hashmvt_fib_sync ();
 	return err;
+}
+
+/* An instance has seen the last policies, or those before. */
+u64
+hashmvt_model_generation (u64 engine)
+{
+	const hashmvt_generation_t *g = hashmvt_main.generation;
+
+	return engine >= g[0].engine ? g[0].model : g[1].model;
 }
 
 /* The end of an edit: the copy is in force with a generation of its own, or gone. */
@@ -257,10 +269,10 @@ n_draining (const hashmvt_model_t *m, u32 first, u32 last)
 }
 
 static mvt_err_t
-pool_del (hashmvt_model_t *m, u32 first, u32 last, int force)
+pool_del (hashmvt_model_t *m, u32 first, u32 last)
 {
 	mvt_pool_run_t *kept = 0, *r;
-	u32 removed = force ? n_draining (m, first, last) : 0;
+	u32 removed = n_draining (m, first, last);
 
 	vec_foreach (r, m->runs) for (u32 i = 0; i < r->count;
 				      i++) if (r->first + i - first > last - first)
@@ -329,7 +341,7 @@ hashmvt_pool_add_del (u32 first, u32 last, int is_add, int force)
 	if (first > last)
 		return MVT_ERR_INVALID;
 	hashmvt_model_copy (&m, &hashmvt_main.model);
-	err = is_add ? pool_add (&m, first, last) : pool_del (&m, first, last, force);
+	err = is_add ? pool_add (&m, first, last) : pool_del (&m, first, last);
 	if (err)
 	{
 		hashmvt_model_free (&m);
@@ -493,6 +505,9 @@ hashmvt_static_add_del (const mvt_endpoint_t *in, const mvt_endpoint_t *ext, int
 	if (in)
 		job.inside_endpoint = *in;
 	if (ext->proto >= MVT_PROTO_N || (is_add && (!in || in->proto >= MVT_PROTO_N)))
+		return MVT_ERR_INVALID;
+	/* a query id may be 0, a port may not */
+	if (is_add && ext->proto != MVT_PROTO_ICMP && (in->port == 0 || ext->port == 0))
 		return MVT_ERR_INVALID;
 	return mvt_engine_job (hashmvt_main.engine, MVT_NO_INSTANCE, &job);
 }

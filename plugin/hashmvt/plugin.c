@@ -65,19 +65,19 @@ unformat_hashmvt_settings (unformat_input_t *input, va_list *args)
 	    unformat (input, "frame-queue-nelts %U", unformat_hashmvt_number,
 		      &s->frame_queue_nelts))
 		return 1;
-	if (unformat (input, "allocation port"))
+	if (unformat (input, "allocation %U", unformat_hashmvt_word, "port"))
 		s->by_host = 0;
-	else if (unformat (input, "allocation block"))
+	else if (unformat (input, "allocation %U", unformat_hashmvt_word, "block"))
 		s->by_host = 1;
-	else if (unformat (input, "log off"))
+	else if (unformat (input, "log %U", unformat_hashmvt_word, "off"))
 		s->log = 0;
-	else if (unformat (input, "log block"))
+	else if (unformat (input, "log %U", unformat_hashmvt_word, "block"))
 		s->log = 1;
-	else if (unformat (input, "log mapping"))
+	else if (unformat (input, "log %U", unformat_hashmvt_word, "mapping"))
 		s->log = 2;
-	else if (unformat (input, "clock system"))
+	else if (unformat (input, "clock %U", unformat_hashmvt_word, "system"))
 		s->manual_clock = 0;
-	else if (unformat (input, "clock manual"))
+	else if (unformat (input, "clock %U", unformat_hashmvt_word, "manual"))
 		s->manual_clock = 1;
 	else if (unformat (input, "ports %U", unformat_ports, &first, &last))
 	{
@@ -106,7 +106,7 @@ hashmvt_config (vlib_main_t *vm, unformat_input_t *input)
 			return clib_error_return (0, "hashmvt: unknown or incomplete setting `%s'",
 						  word);
 	}
-	return 0;
+	return hashmvt_settings_check (&hm->defaults);
 }
 
 VLIB_CONFIG_FUNCTION (hashmvt_config, "hashmvt");

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Housekeeping on the main thread: refill and drain every 10 ms, counters every 100 ms, and what
- * follows from a change of the router's addresses.
+ * Housekeeping on the main thread: refill and drain every 10 ms, counters every 100 ms.
  */
 #include "hashmvt.h"
 
@@ -32,19 +31,6 @@ wake_idle (void)
 			vlib_thread_wakeup (hm->first_thread + i);
 }
 
-static void
-addresses_changed (void)
-{
-	hashmvt_main_t *hm = &hashmvt_main;
-
-	hm->addresses_stale = 0;
-	hashmvt_local_addresses_refresh ();
-	if (hashmvt_model_republish ())
-		vlib_log_err (hm->log_class,
-			      "the router's addresses changed, but no memory is left to exempt "
-			      "them from translation");
-}
-
 static uword
 hashmvt_process (vlib_main_t *vm, vlib_node_runtime_t *rt, vlib_frame_t *f)
 {
@@ -60,8 +46,6 @@ hashmvt_process (vlib_main_t *vm, vlib_node_runtime_t *rt, vlib_frame_t *f)
 		vlib_process_get_events (vm, 0);
 		if (!hm->engine)
 			continue;
-		if (hm->addresses_stale)
-			addresses_changed ();
 		pthread_mutex_lock (&hm->engine->control);
 		house_round (hm->engine);
 		pthread_mutex_unlock (&hm->engine->control);

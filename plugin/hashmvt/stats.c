@@ -99,6 +99,8 @@ hashmvt_snapshot (mvt_instance_snapshot_t *out, u32 n)
 		out[i].counters[COUNTER_handed_over] = 0;
 		for (u32 to = 0; to < hm->n_instances; to++)
 			out[i].counters[COUNTER_handed_over] += thread->handed_off[to];
+		out[i].counters[COUNTER_policy_generation] =
+			hashmvt_model_generation (out[i].counters[COUNTER_policy_generation]);
 		out[i].dropped[MVT_DROP_HANDOFF_CONGESTION] += thread->congested;
 		out[i].dropped[MVT_DROP_NO_OWNER] += thread->no_nat;
 		out[i].ring_dropped = thread->congested;

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 import pytest
-from scapy.layers.inet import IP, TCP, UDP, fragment
+from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from vpp_papi.vpp_stats import VPPStats
 
 from conftest import ALL, HOSTS, NAT_COMMANDS, POOL, SERVER, Nat
@@ -23,6 +23,7 @@ RETVALS = {
     "INVALID_VALUE_2": -8,
     "FEATURE_DISABLED": -30,
     "VALUE_EXIST": -81,
+    "INVALID_INTERFACE": -71,
     "INVALID_ADDRESS_FAMILY": -97,
     "ENTRY_ALREADY_EXISTS": -116,
     "UNSUPPORTED": -126,
@@ -39,6 +40,13 @@ def udp(host: str, port: int = 1000) -> IP:
 
 def endpoint(address: str, port: int, proto: int = 0) -> dict[str, Any]:
     return {"address": address, "port": port, "proto": proto}
+
+
+def policy_with(timeout: int, seconds: int) -> dict[str, Any]:
+    """Return a policy with one of its timeouts changed."""
+    timeouts = [300, 7440, 240, 6, 60]
+    timeouts[timeout] = seconds
+    return {"timeouts": timeouts, "filtering": bytes(3), "mappings_per_host": [0, 0, 0]}
 
 
 # ---- static mappings, pool ----
@@ -137,6 +145,26 @@ def test_force_ends_what_it_names(nat: Nat) -> None:
     assert nat.mappings() == []
     assert POOL[0] not in nat.vpp.cli("hashmvt show pool")
     assert "no such entry" in nat.vpp.cli(f"hashmvt pool del {POOL[0]} force")
+
+
+def test_what_drains_may_be_deleted_again(nat: Nat) -> None:
+    """A range may hold addresses that drain already; one that never was refuses it whole."""
+    [seen] = nat.outward(udp(HOSTS[0]), expect=1)
+    nat.vpp.do(f"hashmvt pool del {seen.src}")
+    assert "no such entry" in nat.vpp.cli(f"hashmvt pool del {POOL[0]}-203.0.113.4")
+    left = [p for p in POOL if p != seen.src]
+    assert [p.src in left for p in nat.outward(udp(HOSTS[1]), expect=1)] == [True]
+    nat.vpp.do(f"hashmvt pool del {POOL[0]}-{POOL[-1]}", f"hashmvt pool del {seen.src}")
+    assert nat.outward(udp(HOSTS[2])) == []
+    back = IP(src=SERVER, dst=seen.src) / UDP(sport=53, dport=seen.sport)
+    assert len(nat.inward(back, expect=1)) == 1
+
+
+def test_query_id_0(nat: Nat) -> None:
+    """A query id may be 0, where a port may not."""
+    nat.vpp.do(f"hashmvt static add icmp {HOSTS[0]} 0 {POOL[1]} 0")
+    echo = IP(src=SERVER, dst=POOL[1]) / ICMP(id=0, seq=1) / b"x"
+    assert [(p.dst, p[ICMP].id) for p in nat.inward(echo, expect=1)] == [(HOSTS[0], 0)]
 
 
 # ---- listings and events ----
@@ -294,7 +322,45 @@ def test_statistics_segment(nat: Nat) -> None:
         stats.disconnect()
 
 
+def test_one_number_for_the_policies(nat: Nat) -> None:
+    """The gauge of the instances is the generation that the API gives, whatever else changed."""
+    nat.vpp.do("set interface ip address pg1 198.18.0.1/24")
+    nat.vpp.do("set interface ip address del pg1 198.18.0.1/24")
+    nat.vpp.do("hashmvt exempt add 192.0.2.0/24")
+    nat.outward(*[udp(h) for h in HOSTS], expect=len(HOSTS))
+    generation = nat.api.hashmvt_get().policy_generation
+    stats = VPPStats(str(nat.vpp.directory / "stats.sock"))
+    stats.connect()
+    try:
+        first = nat.api.hashmvt_get().first_thread
+        counted = [thread[0] for thread in stats["/hashmvt/policy_generation"]]
+    finally:
+        stats.disconnect()
+    assert counted[first:] == [generation] * nat.instances
+    assert nat.each("policy_generation") == [generation] * nat.instances
+
+
 # ---- refusals ----
+
+
+def test_enable_says_why_not(disabled: Nat) -> None:
+    """Over the API as on the command line: what is wrong, in a sentence, and nothing is enabled."""
+    for settings, command, retval, words in (
+        ({"max_addresses": 65537}, "max-addresses 65537", "INVALID_VALUE", "1 to 65536"),
+        ({"fragment_timeout": 1 << 31}, "fragment-timeout 0", "INVALID_VALUE", "1 to 31536000"),
+        ({"block_size": 3}, "block-size 3", "INVALID_VALUE", "power of two"),
+        ({"instances": 99}, "instances 99", "INVALID_VALUE", "initial must be 1 to max"),
+        ({"frame_queue_nelts": 100}, "frame-queue-nelts 100", "INVALID_VALUE", "power of two"),
+        ({"log": 9}, "log loud", "INVALID_VALUE", "log"),
+    ):
+        reply = disabled.api.hashmvt_enable(**settings)
+        assert reply.retval == RETVALS[retval], settings
+        assert words in reply.error, settings
+        assert words in disabled.vpp.cli(f"hashmvt enable {command}")
+    assert not disabled.api.hashmvt_get().enabled
+    reply = disabled.api.hashmvt_enable(max_mappings=1000)
+    assert (reply.retval, reply.error) == (0, "")
+    assert "enabled already" in disabled.api.hashmvt_enable().error
 
 
 def test_sizes_are_those_of_this_enable(disabled: Nat) -> None:
@@ -339,13 +405,25 @@ WRONG_WORDS = [
     ("hashmvt exempt del 192.0.3.0/24", "exempt: 192.0.3.0/24: no such"),
     ("hashmvt static del udp 203.0.113.1 9", "static: udp 203.0.113.1:9: no such"),
     ("hashmvt shard 0 0 percent 10", "shard: from 0 to 0: invalid"),
-    ("hashmvt policy add default udp-timeout 4000000000", "policy: default: invalid"),
+    ("hashmvt policy add default udp-timeout 4000000000", "`udp-timeout'"),
     # numbers that 32 bits do not hold are not taken for others
     ("hashmvt policy add 10.1.0.0/16 udp-timeout 4294967297", "udp-timeout"),
     ("hashmvt static add udp 10.0.0.9 4294967376 203.0.113.1 1", "4294967376"),
     ("hashmvt instance activate 4294967296", "4294967296"),
     ("hashmvt enable max-mappings 4294967297", "`max-mappings'"),
     ("hashmvt enable ports 70000-80000", "`ports'"),
+    # the whole word is named, and words that only begin well are wrong
+    ("hashmvt interface add pg0 inside", "`inside': expected in or out"),
+    ("hashmvt pool addition 203.0.113.50", "`addition': expected add or del"),
+    ("hashmvt show poolside", "`poolside'"),
+    ("hashmvt show mappings udpx", "`udpx'"),
+    ("hashmvt enable allocation ports", "`allocation'"),
+    # 0 is no timeout, no port and no interface
+    ("hashmvt policy add default udp-timeout 0", "`udp-timeout'"),
+    ("hashmvt policy add 10.1.0.0/16 tcp-transitory-timeout 0", "`tcp-transitory-timeout'"),
+    ("hashmvt static add udp 10.0.0.9 0 203.0.113.1 80", "`0': expected the inside PORT"),
+    ("hashmvt static add tcp 10.0.0.9 80 203.0.113.1 0", "`0': expected the outside PORT"),
+    ("hashmvt interface add local0 in", "local0 carries no packets"),
 ]
 
 
@@ -421,6 +499,30 @@ def _calls() -> list[tuple[str, dict[str, Any], str]]:
             "hashmvt_interface_add_del",
             {"is_add": False, "is_inside": False, "sw_if_index": 1},
             "NO_SUCH_ENTRY",
+        ),
+        (
+            "hashmvt_interface_add_del",
+            {"is_add": True, "is_inside": True, "sw_if_index": 0},
+            "INVALID_INTERFACE",
+        ),
+        *(
+            (
+                "hashmvt_policy_add_del",
+                {"is_add": True, "is_default": True, "policy": policy_with(k, seconds)},
+                "INVALID_VALUE",
+            )
+            for k in range(5)
+            for seconds in (0, 31536001)
+        ),
+        (
+            "hashmvt_static_mapping_add_del",
+            {"is_add": True, "inside": e("10.0.0.9", 0), "outside": e(POOL[0], 1)},
+            "INVALID_VALUE",
+        ),
+        (
+            "hashmvt_static_mapping_add_del",
+            {"is_add": True, "inside": e("10.0.0.9", 1, 1), "outside": e(POOL[0], 0, 1)},
+            "INVALID_VALUE",
         ),
         ("hashmvt_exempt_add_del", {"is_add": False, "prefix": "192.0.2.0/24"}, "NO_SUCH_ENTRY"),
         (

@@ -566,10 +566,10 @@ def test_a_missing_permission_names_the_group(
     ("version", "sentence"),
     [
         (None, r"without the HashMVT plugin: install vpp-plugin-hashmvt.*enable"),
-        ((2, 0, 0), r"speaks API 2\.0\.0 and this package 1\.1: install both of one release"),
-        ((1, 0, 9), r"speaks API 1\.0\.9"),
-        ((1, 1, 0), None),
-        ((1, 7, 0), None),
+        ((3, 0, 0), r"speaks API 3\.0\.0 and this package 2\.0: install both of one release"),
+        ((1, 1, 9), r"speaks API 1\.1\.9"),
+        ((2, 0, 0), None),
+        ((2, 7, 0), None),
     ],
 )
 def test_the_plugin_must_be_there_and_fit(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CLIENT = "hashmvt"
 ANSWER_S = 10.0
-API_VERSION = (1, 1)
+API_VERSION = (2, 0)
 """Major: must be the plugin's. Minor: the plugin's must not be lower."""
 STATS_S = 1.0
 _NEEDED = ("hashmvt_get", "sw_interface_dump")
