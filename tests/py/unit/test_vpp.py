@@ -82,6 +82,8 @@ class FakeVpp:
     broken: str = ""
     """A message under which the connection breaks."""
     refuse: dict[str, int] = field(default_factory=dict)
+    sentence: str = ""
+    """That comes with a refusal."""
     links: list[FakeLink] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -120,7 +122,9 @@ class FakeVpp:
         self.said[message] += 1
         self.order.append(message)
         if message in self.refuse:
-            return SimpleNamespace(retval=self.refuse[message], change=0, cursor=0)
+            return SimpleNamespace(
+                retval=self.refuse[message], change=0, cursor=0, error=self.sentence
+            )
         if self.enabled is None and message not in self.ALWAYS:
             reply = SimpleNamespace(retval=DISABLED, cursor=0)
             return (reply, []) if message.endswith("_get") else reply
@@ -165,7 +169,7 @@ class FakeVpp:
             "log",
         )
         self.enabled = {name: fields[name] for name in keep} | {"ports_digest": digest}
-        return SimpleNamespace(retval=0)
+        return SimpleNamespace(retval=0, error="")
 
     def sw_interface_dump(self) -> Any:
         return [
@@ -387,6 +391,14 @@ def test_an_interface_that_is_missing_is_named(vpp: FakeVpp) -> None:
     Nat(settings_of(), vpp.open)
     assert vpp.sides == {1: True, 2: False}
     assert vpp.said["hashmvt_enable"] == 1
+
+
+def test_why_the_nat_cannot_be_enabled_is_said(vpp: FakeVpp) -> None:
+    vpp.refuse["hashmvt_enable"], vpp.sentence = INVALID, "block_size is odd"
+    with pytest.raises(Rejected) as caught:
+        Nat(settings_of(), vpp.open)
+    assert caught.value.code is ErrorCode.INVALID
+    assert str(caught.value) == "the NAT cannot be enabled in VPP: block_size is odd"
 
 
 def test_a_refused_change_is_given_up_and_nothing_changes(vpp: FakeVpp) -> None:
