@@ -64,6 +64,18 @@ def test_half_of_the_ports_are_used(scale: Scale) -> None:
         assert str(last) in commands(name, scale)
 
 
+def test_a_pool_may_be_used_up() -> None:
+    scale = Scale(Flows(1 << 20, Proto.UDP, 16), spare=65536, used=0.999)
+    assert scale.addresses == 18  # of 64,512 ports
+    assert replace(scale, used=0.5).addresses == 35
+
+
+def test_filtering_is_told() -> None:
+    assert "filtering endpoint-independent" in commands(HASHMVT, SCALES[0])
+    scale = replace(SCALES[0], filtering="address-dependent")
+    assert "filtering address-dependent" in commands(HASHMVT, scale)
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_det44_maps_all_hosts_to_its_pool(scale: Scale) -> None:
     found = re.search(r"add in (\S+) out (\S+)", commands("det44", scale))

@@ -74,6 +74,16 @@ def test_each_flow_is_an_inside_endpoint_of_its_own(count: int, ports: int) -> N
     assert frames["sport"].min() >= 1024
 
 
+@pytest.mark.parametrize("count", [1000, 4096])
+def test_sessions_share_an_inside_endpoint(count: int) -> None:
+    flows = Flows(count, Proto.UDP, 16, sessions=4)
+    frames = traffic.requests(flows)
+    inside, number = np.unique(frames[["src", "sport"]], return_counts=True)
+    assert len(inside) == flows.mappings
+    assert number.max() == 4
+    assert len(np.unique(frames[["src", "sport", "dst"]])) == count
+
+
 def test_neighbours_in_order_are_different_hosts() -> None:
     hosts = traffic.requests(Flows(4096, Proto.UDP, 16))["src"]
     assert (hosts[1:] != hosts[:-1]).all()

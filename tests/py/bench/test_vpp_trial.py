@@ -73,6 +73,10 @@ class FakeVpp:
         for command in commands:
             self.cli(command)
 
+    def is_sending(self, stream: str) -> bool:
+        assert stream in self.streams
+        return False
+
     def wait(self, _what: str, check: Callable[[], bool], _patience_s: float) -> None:
         assert check()
 
@@ -89,8 +93,6 @@ class FakeVpp:
                 self.seen = None
             case ["packet-generator", "enable-stream", name]:
                 self._send(*self.streams[name])
-            case ["show", "packet-generator"]:
-                return "\n".join(f"{name}  No  0  limit" for name in self.streams)
             case ["show", "cpu"]:
                 return "Base frequency:           2.5000 GHz"
             case ["show", "runtime"]:

@@ -171,6 +171,7 @@ def test_options_choose(bench: Callable[..., Result]) -> None:
     bench("--nats", "nat44-ei,hashmvt", "--flows", "16,32", "--direction", "all",
           "--order", "random",
           "--proto", "both", "--rounds", "7", "--seconds", "0.5", "--ports-per-host", "4",
+          "--sessions", "3", "--filtering", "address-dependent", "--pool-use", "99.9",
           "--main-core", "3", "--worker-core", "2", "--heap-page", "2m")  # fmt: skip
     asked = FakeCampaign.asked
     assert asked["names"] == ("nat44-ei", "hashmvt")
@@ -179,6 +180,9 @@ def test_options_choose(bench: Callable[..., Result]) -> None:
     ]  # fmt: skip
     assert asked["plan"].ways == tuple(Way)
     assert asked["plan"].visits == (Visit.RANDOM,)
+    assert {f.sessions for f in asked["flows"]} == {3}
+    assert asked["plan"].filtering == "address-dependent"
+    assert asked["plan"].used == pytest.approx(0.999)
     assert (asked["rounds"], asked["plan"].seconds) == (7, 0.5)
     assert asked["setting"].cores == (3, 2)
     assert asked["setting"].heap_page == "2m"

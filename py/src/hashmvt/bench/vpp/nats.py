@@ -2,11 +2,12 @@
 """How each NAT is configured: its best documented configuration for the flows at hand.
 
 Tables are sized for the flows with a quarter to spare, pools so that about half of their ports are
-used, timeouts so that nothing ends during a measurement. docs/experiments.md says why each is so.
+used, timeouts so that nothing ends during a measurement. docs/vpp-peers.md says why each is so.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
@@ -26,7 +27,6 @@ REQUIRED = ("nat44-ei", "nat44-ed")
 
 POOL = IPv4Address("100.64.0.0")
 MIN_ENTRIES = 65536
-_PORTS_USED = PORTS // 2
 _SFDP_ADDRESSES = 13
 _DET_HOST_BYTES, _DET_SHARED_BY = 24 << 10, 64
 _HASHMVT_MAPPINGS = 1 << 20
@@ -40,6 +40,10 @@ class Scale:
     flows: Flows
     spare: int
     """Further flows that are made once these live."""
+    used: float = 0.5
+    """Share of the pool's ports that all of them take."""
+    filtering: str = "endpoint-independent"
+    """HashMVT's."""
 
     @property
     def entries(self) -> int:
@@ -49,7 +53,7 @@ class Scale:
     @property
     def addresses(self) -> int:
         """External addresses."""
-        return -(-(self.flows.count + self.spare) // _PORTS_USED)
+        return math.ceil((self.flows.count + self.spare) / (PORTS * self.used))
 
     @property
     def per_host(self) -> int:
@@ -193,7 +197,10 @@ def _hashmvt(scale: Scale) -> Iterator[str]:
     yield "hashmvt enable"
     yield "hashmvt interface add pg0 in"
     yield "hashmvt interface add pg1 out"
-    yield f"hashmvt policy add default mappings-per-host {2 * scale.per_host}"
+    yield (
+        f"hashmvt policy add default mappings-per-host {2 * scale.per_host}"
+        f" filtering {scale.filtering}"
+    )
     yield "hashmvt policy add 10.0.0.0/8"
     yield f"hashmvt pool add {_range(scale, scale.addresses, '-')}"
 

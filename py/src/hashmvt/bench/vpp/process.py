@@ -76,6 +76,19 @@ class Vpp(PrivateVpp):
                 return int((task / "schedstat").read_text(encoding="ascii").split()[1]) / 1e9
         raise VppError("VPP has no worker")
 
+    def is_sending(self, stream: str) -> bool:
+        """Is a stream of the packet generator enabled?
+
+        Raises:
+            VppError: it is not there.
+
+        """
+        for line in self.cli("show packet-generator").splitlines():
+            words = line.split()
+            if words[:1] == [stream]:
+                return words[1] == "Yes"
+        raise VppError(f"VPP lost the stream {stream}")
+
     def wait(self, what: str, check: Callable[[], bool], patience_s: float) -> None:
         """Wait until ``check`` holds.
 

@@ -83,6 +83,8 @@ class Flows:
     proto: Proto
     ports_per_host: int
     """Flows of each host."""
+    sessions: int = 1
+    """Flows that share an inside endpoint, each with a remote of its own."""
 
     @property
     def hosts(self) -> int:
@@ -93,6 +95,12 @@ class Flows:
     def remotes(self) -> int:
         """Outside addresses that they talk to."""
         return max(MIN_REMOTES, -(-self.count // FLOWS_PER_REMOTE))
+
+    @property
+    def mappings(self) -> int:
+        """Inside endpoints."""
+        whole, rest = divmod(self.count, self.hosts * self.sessions)
+        return whole * self.hosts + min(rest, self.hosts)
 
 
 def interface_mac(number: int) -> bytes:
@@ -106,9 +114,17 @@ def neighbor_mac(number: int) -> bytes:
 
 
 def requests(
-    flows: Flows, *, first: int = 0, count: int | None = None, tcp: TcpFlags = TcpFlags.ACK
+    flows: Flows,
+    *,
+    first: int = 0,
+    count: int | None = None,
+    tcp: TcpFlags = TcpFlags.ACK,
+    remotes: int | None = None,
 ) -> Frames:
-    """Return a frame of each flow from ``first`` on, as the inside sends it into ``pg0``."""
+    """Return a frame of each flow from ``first`` on, as the inside sends it into ``pg0``.
+
+    ``remotes``: how many they talk to, if other than usual.
+    """
     turn, host = np.divmod(
         np.arange(first, first + (flows.count if count is None else count)), flows.hosts
     )
@@ -119,8 +135,8 @@ def requests(
     frames["eth_type"] = 0x0800
     frames["ip_head"] = (0x4500, _FRAME_BYTES - 14, 0, 0, 0)
     frames["src"] = int(INSIDE.network_address) + host
-    frames["dst"] = int(REMOTES.network_address) + 1 + (host + turn) % flows.remotes
-    frames["sport"] = FIRST_PORT + (host * _PORT_STRIDE + turn) % PORTS
+    frames["dst"] = int(REMOTES.network_address) + 1 + (host + turn) % (remotes or flows.remotes)
+    frames["sport"] = FIRST_PORT + (host * _PORT_STRIDE + turn // flows.sessions) % PORTS
     frames["dport"] = SERVICE_PORT
     _finish(frames, flows.proto, tcp)
     return frames

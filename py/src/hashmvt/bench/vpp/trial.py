@@ -101,6 +101,10 @@ class Plan:
     """Sequential and random, as far as wanted."""
     seconds: float
     seed: int
+    used: float = 0.5
+    """Share of the pool's ports that the flows take."""
+    filtering: str = "endpoint-independent"
+    """HashMVT's."""
 
 
 class Material:
@@ -112,7 +116,8 @@ class Material:
         self.directory = root / f"{flows.proto.name.lower()}-{flows.count}"
         self.directory.mkdir()
         self.flows = flows
-        self.scale = Scale(flows, spare=min(_MOST_SPARE, max(256, flows.count // 4)))
+        spare = min(_MOST_SPARE, max(256, flows.count // 4))
+        self.scale = Scale(flows, spare, plan.used, plan.filtering)
         self._order = (
             traffic.shuffled(flows.count, plan.seed) if Visit.RANDOM in plan.visits else None
         )
@@ -175,7 +180,7 @@ class Trial:
         vpp.do(*commands)
         made = self._pass("new", self._flows.count)
         grown = max(0, vpp.used_bytes() - empty)
-        emit(replace(self._new(made, Visit.NEW), bytes_per_mapping=grown / self._flows.count))
+        emit(replace(self._new(made, Visit.NEW), bytes_per_mapping=grown / self._flows.mappings))
         self._load("more", material.more, 0)
         emit(self._new(self._pass("more", material.scale.spare), Visit.MORE))
         self._drop("more")
@@ -249,7 +254,7 @@ class Trial:
 
         def send() -> None:
             vpp.do(f"packet-generator enable-stream {stream}")
-            vpp.wait(f"sending {count} packets", lambda: not self._is_enabled(stream), _PASS_S)
+            vpp.wait(f"sending {count} packets", lambda: not vpp.is_sending(stream), _PASS_S)
 
         runtime = self._count(f"pass-{stream}", send)
         came = runtime.sent(_EXIT[way])
@@ -303,13 +308,6 @@ class Trial:
     def _drop(self, *names: str) -> None:
         for name in names:
             self._vpp.do(f"packet-generator delete {name}")
-
-    def _is_enabled(self, stream: str) -> bool:
-        for line in self._vpp.cli("show packet-generator").splitlines():
-            words = line.split()
-            if words[:1] == [stream]:
-                return words[1] == "Yes"
-        raise VppError(f"VPP lost the stream {stream}")
 
 
 def _clocks_per_second(said: str) -> float:

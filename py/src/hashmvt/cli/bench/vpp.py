@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import click
 
 from hashmvt.bench.vpp.campaign import Campaign, Setting, Touch
-from hashmvt.bench.vpp.nats import NATS, PLAIN
+from hashmvt.bench.vpp.nats import NATS, PLAIN, REQUIRED
 from hashmvt.bench.vpp.process import buffer_page
-from hashmvt.bench.vpp.traffic import MAX_FLOWS, Flows
+from hashmvt.bench.vpp.share import ADDRESSES, WORKERS, measure_share
+from hashmvt.bench.vpp.traffic import MAX_FLOWS, MIN_REMOTES, Flows
 from hashmvt.bench.vpp.trial import Failure, Plan, Sample, Visit, Way
 from hashmvt.cli import DONE, FAILED, say
 from hashmvt.cli.bench.common import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from hashmvt.bench.vpp.campaign import Findings
+    from hashmvt.private_vpp import Installation
 
 _FLOWS = "4096,65536,1048576"
 _PEERS = [name for name in NATS if name != PLAIN]
@@ -59,6 +61,9 @@ _VISITS = {
     "both": (Visit.SEQUENTIAL, Visit.RANDOM),
 }
 _FIRST = (Visit.NEW, Visit.MORE)
+_SHARING = (*REQUIRED, HASHMVT)
+"""NATs whose workers share a pool of addresses."""
+_FILTERINGS = ["endpoint-independent", "address-dependent", "address-and-port-dependent"]
 _PROTOS = {"udp": (Proto.UDP,), "tcp": (Proto.TCP,), "both": (Proto.UDP, Proto.TCP)}
 
 
@@ -233,6 +238,34 @@ def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
     help="Flows of each inside host.",
 )
 @click.option(
+    "--sessions",
+    type=click.IntRange(1, MIN_REMOTES),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Flows that share an inside endpoint, each with a remote of its own.",
+)
+@click.option(
+    "--filtering",
+    type=click.Choice(_FILTERINGS),
+    default=_FILTERINGS[0],
+    show_default=True,
+    help="HashMVT's.",
+)
+@click.option(
+    "--pool-use",
+    type=click.FloatRange(1, 99.99),
+    default=50.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Share of the pool's ports that the flows take.",
+)
+@click.option(
+    "--pool-share",
+    is_flag=True,
+    help=f"Instead: how much of {ADDRESSES} addresses {WORKERS} workers can use.",
+)
+@click.option(
     "--main-core",
     type=click.IntRange(0),
     default=0,
@@ -284,6 +317,10 @@ def command(
     rounds: int,
     seconds: float,
     ports_per_host: int,
+    sessions: int,
+    filtering: str,
+    pool_use: float,
+    pool_share: bool,
     main_core: int,
     worker_core: int,
     heap_page: str,
@@ -304,28 +341,77 @@ def command(
     if main_core == worker_core:
         raise click.UsageError("main thread and worker need a core each")
     plots = Plots(plot_dir) if plot_dir else None
+    installation = find_installation(Path(), program, plugins)
+    if pool_share:
+        return _pool_share(installation, nats, as_json=as_json)
     setting = Setting(
-        find_installation(Path(), program, plugins),
+        installation,
         (main_core, worker_core),
         heap_page,
         _toucher(worker_core, seed),
         keep,
     )
-    cases = [Flows(count, p, ports_per_host) for p, count in product(_PROTOS[proto], flows)]
-    plan = Plan(_WAYS[direction], _VISITS[order], seconds, seed)
+    cases = [
+        Flows(count, p, ports_per_host, sessions) for p, count in product(_PROTOS[proto], flows)
+    ]
+    plan = Plan(_WAYS[direction], _VISITS[order], seconds, seed, pool_use / 100, filtering)
     trials = rounds * len(cases) * len({PLAIN, *nats})
     with _terminable(), progress(trials) as step:
         found = Campaign(setting, nats, plan).run(cases, rounds=rounds, step=step)
     rows = rows_of(found.samples)
     if as_json:
         touched = touch_of(found.touches)
-        figures = [_json(row, rounds, touched) for row in rows]
+        figures = [_json(row, rounds, touched, plan) for row in rows]
         write_results([*figures, *_failures_json(found)])
     else:
         click.echo(_text(rows, found, rounds, heap_page))
     if plots:
         _draw(rows, plots)
     return _verdict(found)
+
+
+def _pool_share(installation: Installation, nats: Sequence[str], *, as_json: bool) -> int:
+    """Measure how much of a pool several workers can use; NATs with one address have no share."""
+    names = [name for name in nats if name in _SHARING]
+    with _terminable(), progress(len(names)) as step:
+        shares = []
+        for name in names:
+            shares.append(measure_share(installation, NATS[name]))
+            step()
+    if as_json:
+        write_results(
+            [
+                {
+                    "nat": s.nat,
+                    "workers": s.workers,
+                    "addresses": s.addresses,
+                    "ports": s.ports,
+                    "used": s.used,
+                    "share": round(s.share, 4),
+                }
+                for s in shares
+            ]
+        )
+    else:
+        columns = [Column("nat", right=False), *map(Column, ("workers", "addresses", "ports"))]
+        columns += [Column("used"), Column("share")]
+        click.echo(
+            table(
+                columns,
+                [
+                    [
+                        s.nat,
+                        str(s.workers),
+                        str(s.addresses),
+                        number(s.ports),
+                        number(s.used),
+                        f"{s.share:.1%}",
+                    ]
+                    for s in shares
+                ],
+            )
+        )
+    return DONE
 
 
 def _toucher(core: int, seed: int) -> Callable[[Flows, Visit], float]:
@@ -495,7 +581,7 @@ def _times(ratio: Spread | None) -> str:
 # ---- JSON ----
 
 
-def _json(row: Row, rounds: int, touched: dict[tuple[Flows, Visit], Spread]) -> Json:
+def _json(row: Row, rounds: int, touched: dict[tuple[Flows, Visit], Spread], plan: Plan) -> Json:
     case = row.case
     touch = touched.get((case.flows, case.visit))
     result: dict[str, Json] = {
@@ -505,6 +591,9 @@ def _json(row: Row, rounds: int, touched: dict[tuple[Flows, Visit], Spread]) -> 
         "order": case.visit.value,
         "proto": case.flows.proto.name.lower(),
         "ports_per_host": case.flows.ports_per_host,
+        "sessions": case.flows.sessions,
+        "filtering": plan.filtering,
+        "pool_use": plan.used,
         "rounds": rounds,
         **row.clocks.json("clocks_per_packet"),
         **row.mpps.json("mpps", 3),
