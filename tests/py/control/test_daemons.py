@@ -14,6 +14,7 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from errno import EBADFD
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +24,7 @@ from hashmvt.config import load, plan_policy
 from hashmvt.control import agent as agents
 from hashmvt.control import coordinator as coordinators
 from hashmvt.control import daemon, keyfile
-from hashmvt.control.agent import Agent
+from hashmvt.control.agent import Agent, DeviceError
 from hashmvt.control.cli import CoordinatorClient, command
 from hashmvt.control.coordinator import Coordinator
 from hashmvt.dataplane.memory import MemoryDataplane
@@ -31,11 +32,13 @@ from hashmvt.dataplane.remote import RemoteDataplane
 from hashmvt.dataplane.rpc import dataplane_pb2 as pb
 from hashmvt.dataplane.rpc import methods
 from hashmvt.errors import ConfigError, Rejected, Unavailable
-from hashmvt.model import InstanceSnapshot, InstanceState
+from hashmvt.model import InstanceSnapshot, InstanceState, IoSide, IoSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from hashmvt.model import Snapshot
 
 CONFIG = """
 nat44:
@@ -100,6 +103,21 @@ async def until(ready: object, timeout_s: float = 10.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not ready():  # type: ignore[operator]
             await asyncio.sleep(0.01)
+
+
+async def test_an_agent_whose_device_has_gone_ends(path: Path) -> None:
+    config = load(path)
+    plane = MemoryDataplane(plan_policy(config.nat44, generation=1), most=3)
+    whole = plane.snapshot
+
+    async def without_a_device(cursor: str = "") -> Snapshot:
+        return replace(await whole(cursor), io=IoSnapshot(outside=IoSide(failed_errno=EBADFD)))
+
+    plane.snapshot = without_a_device  # type: ignore[method-assign]
+    with pytest.raises(DeviceError, match="device hmvt-out cannot be read any more"):
+        await asyncio.wait_for(Agent(config, plane).serve(asyncio.Event(), asyncio.Event()), 10)
+    assert not config.agent.control.exists()
+    await plane.aclose()
 
 
 async def test_heartbeats_arrive_and_noise_is_counted(path: Path) -> None:

@@ -7,7 +7,8 @@ says, again whenever it was restarted. The agent serves the dataplane over gRPC
 report to the log. While the dataplane is away it goes on and says so once.
 
 SIGTERM and SIGINT drain: no more calls, what is in the rings goes out, the devices are closed,
-exit 0. Mappings of the embedded engine end with the process, VPP goes on. SIGHUP reads the
+exit 0. Mappings of the embedded engine end with the process, VPP goes on. When a device of the
+engine has gone, the agent ends too, for nothing else could open it again. SIGHUP reads the
 configuration again and says what changed: what can change while packets flow does, and a file that
 changes anything else is refused whole, with the keys that need a restart.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import socket
 import time
@@ -58,6 +60,10 @@ async def open_dataplane(config: Config) -> Dataplane:
     return await EmbeddedDataplane.open(engine_settings(config))
 
 
+class DeviceError(HashMvtError):
+    """A device that packets came from is read no more; says which and what to do."""
+
+
 class Agent:
     """One run of the agent. Made by `run`."""
 
@@ -74,6 +80,7 @@ class Agent:
 
         Raises:
             StartError: the sockets cannot be taken.
+            DeviceError: a device has gone.
 
         """
         handlers = (DataplaneService(self._plane).handler(),)
@@ -114,6 +121,7 @@ class Agent:
                     await asyncio.sleep(self.config.coordinator.heartbeat)
                     continue
                 self._content()
+                self._check_devices(snapshot)
                 beats = beats_of(before, snapshot)
                 before = snapshot
                 sender = sender or self._sender()
@@ -140,6 +148,19 @@ class Agent:
         if self._said:
             self._said = ""
             log.info("the dataplane is back")
+
+    def _check_devices(self, snapshot: Snapshot) -> None:
+        names = self.config.dataplane.embedded
+        for name, side in (
+            (names.inside, snapshot.io.inside),
+            (names.outside, snapshot.io.outside),
+        ):
+            if side.failed_errno:
+                raise DeviceError(
+                    f"device {name} cannot be read any more "
+                    f"({os.strerror(side.failed_errno).lower()}): was it deleted? Start the agent "
+                    f"again, which makes it again"
+                )
 
     def _sender(self) -> wire.Sender | None:
         """Return what makes heartbeats; while there is no key, the agent works and sends none."""
@@ -296,6 +317,7 @@ async def run(path: Path) -> None:
     Raises:
         ConfigError: the configuration is wrong; nothing was started.
         StartError, DataplaneError: it could not start.
+        DeviceError: a device has gone.
 
     """
     config = load(path)
