@@ -66,9 +66,6 @@ class QuarterVpp:
     def is_sending(self, _stream: str) -> bool:
         return False
 
-    def wait(self, _what: str, check: Any, _patience_s: float) -> None:
-        assert check()
-
 
 def test_endpoints_of_the_pool_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(share, "Vpp", QuarterVpp)
