@@ -12,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from errno import EBADFD
@@ -27,12 +28,21 @@ from hashmvt.control import daemon, keyfile
 from hashmvt.control.agent import Agent, DeviceError
 from hashmvt.control.cli import CoordinatorClient, command
 from hashmvt.control.coordinator import Coordinator
+from hashmvt.control.wire import Refusal, Sender
 from hashmvt.dataplane.memory import MemoryDataplane
 from hashmvt.dataplane.remote import RemoteDataplane
 from hashmvt.dataplane.rpc import dataplane_pb2 as pb
 from hashmvt.dataplane.rpc import methods
 from hashmvt.errors import ConfigError, Rejected, Unavailable
-from hashmvt.model import InstanceSnapshot, InstanceState, IoSide, IoSnapshot
+from hashmvt.model import (
+    ANYWHERE,
+    HomeMap,
+    HomeRange,
+    InstanceSnapshot,
+    InstanceState,
+    IoSide,
+    IoSnapshot,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -130,6 +140,26 @@ async def test_heartbeats_arrive_and_noise_is_counted(path: Path) -> None:
         await until(lambda: sum(coordinator.receiver.refused.values()) == 1)
         (member,) = coordinator.members.values()
         assert member.heard_at is not None
+
+
+async def test_two_agents_of_one_name_are_said_once_in_a_while(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with running(path, coordinate=True) as coordinator:
+        assert isinstance(coordinator, Coordinator)
+        await until(lambda: coordinator.receiver.accepted)
+        (host,) = coordinator.members
+        config = coordinator.config.coordinator
+        other = Sender(host, keyfile.load_key(config.key_file), boot_id=1)
+        home = HomeMap(1, (HomeRange(ANYWHERE, 0),))
+        (datagram,) = other.datagrams(home, (), now_ms=time.time_ns() // 1_000_000)
+        coordinator.heard(datagram)
+        await until(lambda: coordinator.receiver.refused[Refusal.CONFLICT] > 12)
+        said = [r.message for r in caplog.records if "two agents" in r.message]
+        assert len(said) == 1
+        assert said[0].startswith(f"{host}: ")
+        assert "agent.name" in said[0]
 
 
 async def test_scale_out_and_in_by_command(path: Path) -> None:

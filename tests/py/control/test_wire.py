@@ -159,6 +159,30 @@ def test_an_old_life_cannot_be_replayed_after_a_restart() -> None:
     assert receiver.refused[Refusal.REPLAY] == 2
 
 
+def test_two_agents_of_one_name_are_a_conflict_and_nothing_is_taken_twice() -> None:
+    """Each was a new life to the other, so either's datagrams were taken as often as they came."""
+    receiver = Receiver(KEY)
+    sent = [
+        wire.encode(beat(boot_id=1 + n % 2, sequence=1 + n // 2, sent_ms=NOW + n), KEY)
+        for n in range(20)
+    ]
+    taken = [receiver.accept(datagram, now_ms=NOW + 20) for datagram in sent]
+    assert [got.boot_id for got in taken if got] == [1] + [2] * 10
+    assert receiver.refused[Refusal.CONFLICT] == receiver.conflicts["h"] == 9
+    assert not any(receiver.accept(datagram, now_ms=NOW + 20) for datagram in sent)
+    assert receiver.refused[Refusal.REPLAY] == 20
+    assert receiver.refused[Refusal.CONFLICT] == 9
+
+
+def test_lives_of_an_agent_are_bounded_and_none_comes_back() -> None:
+    receiver = Receiver(KEY)
+    lives = 3 * wire.MAX_SESSIONS
+    sent = [wire.encode(beat(boot_id=n, sent_ms=NOW + n), KEY) for n in range(lives)]
+    assert all(receiver.accept(datagram, now_ms=NOW + lives) for datagram in sent)
+    assert not any(receiver.accept(datagram, now_ms=NOW + lives) for datagram in sent)
+    assert receiver.refused[Refusal.CONFLICT] == 0
+
+
 def test_senders_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "MAX_SENDERS", 2)
     receiver = Receiver(KEY)

@@ -40,6 +40,9 @@ AGENT_START_S = 20.0
 RETRY_S = 1.0
 QUICK_S = 0.01
 """Between two steps of one operation."""
+WATCH_S = 1.0
+SAY_AGAIN_S = 60.0
+"""What goes on being wrong is said so often."""
 
 log = logging.getLogger(__name__)
 
@@ -175,6 +178,7 @@ class Coordinator:
                     daemon.served(handlers, coordinator.control, "a coordinator"),
                     daemon.tasks_of(
                         self._reloads(reload),
+                        self._watch(),
                         *(
                             member.run(self._wake[host], coordinator.heartbeat, silent_s)
                             for host, member in self.members.items()
@@ -191,6 +195,22 @@ class Coordinator:
         finally:
             for _address, plane in planes:
                 await plane.aclose()
+
+    async def _watch(self) -> None:
+        """Say once in a while that two agents have one name."""
+        said: dict[str, tuple[int, float]] = {}  # conflicts and time, by host
+        while True:
+            now = time.monotonic()
+            for host, conflicts in self.receiver.conflicts.items():
+                before, at = said.get(host, (0, float("-inf")))
+                if conflicts > before and now - at >= SAY_AGAIN_S:
+                    said[host] = conflicts, now
+                    log.warning(
+                        "%s: two agents send heartbeats under this name, and only the last one to "
+                        "begin is listened to: give one of them another agent.name, or stop it",
+                        host,
+                    )
+            await asyncio.sleep(WATCH_S)
 
     async def _listen(self) -> asyncio.DatagramTransport:
         host, _, port = self.config.coordinator.listen.rpartition(":")

@@ -11,10 +11,11 @@ in network order:
     HMAC-SHA256 of everything before, 32 bytes
 
 *Trust.* A datagram is looked into only after its HMAC fits. Then it must be of a known version,
-sent within `WINDOW_S` of now, and new: per host, a boot id with a window of `REPLAY_WINDOW`
-sequence numbers, and a later boot id only with a later time. All else is counted under one
-`Refusal` and dropped. Heartbeats are hints: nothing is decided on one that a request to the
-dataplane would not confirm.
+sent within `WINDOW_S` of now, and new. Each life of an agent (a boot id) is a session with a window
+of `REPLAY_WINDOW` sequence numbers. A session begins only with a later time than the one before,
+and ends that one for good: what an ended session sends on is a conflict, for two agents live under
+one name. All else is counted under one `Refusal` and dropped. Heartbeats are hints: nothing is
+decided on one that a request to the dataplane would not confirm.
 
 *Matching range.* Which prefix goes to which instance can be long, so a heartbeat carries a digest
 of it, and the changes since the heartbeat before. The digest is the exclusive or of one hash per
@@ -48,6 +49,8 @@ WINDOW_S = 30.0
 """Clocks of hosts may differ by this much."""
 REPLAY_WINDOW = 64
 MAX_SENDERS = 1024
+MAX_SESSIONS = 16
+"""Of one host; of more, the one that sent last longest ago is forgotten."""
 SCATTERED = 0xFF
 """Instance of a range whose hosts a bucket table spreads."""
 
@@ -73,6 +76,8 @@ class Refusal(Enum):
     """Authentic, and sent too long ago or too far ahead."""
     REPLAY = "replay"
     """Authentic, and seen before or older than the window."""
+    CONFLICT = "conflict"
+    """Authentic and new, of an agent whose host name another one has taken since."""
     MALFORMED = "malformed"
     """Authentic, and inconsistent in itself."""
     SENDERS = "senders"
@@ -337,11 +342,40 @@ class Sender:
 
 
 @dataclass(slots=True)
-class _Seen:
-    boot_id: int
-    highest: int
+class _Session:
+    """One life of an agent: what of it was taken."""
+
+    began_ms: int
     sent_ms: int
+    highest: int
     window: int = 1  # bit i: highest - i was seen
+
+    def take(self, sequence: int) -> bool:
+        """Mark a sequence number as seen; False when it was, or is older than the window."""
+        ahead = sequence - self.highest
+        if ahead > 0:
+            kept = self.window << ahead if ahead < REPLAY_WINDOW else 0
+            self.window = (kept | 1) & ((1 << REPLAY_WINDOW) - 1)
+            self.highest = sequence
+            return True
+        if -ahead >= REPLAY_WINDOW or self.window >> -ahead & 1:
+            return False
+        self.window |= 1 << -ahead
+        return True
+
+
+@dataclass(slots=True)
+class _Host:
+    """The lives of one host's agents; only the last one to begin is listened to."""
+
+    boot_id: int
+    sessions: dict[int, _Session]
+
+    def begin(self, beat: Heartbeat) -> None:
+        if len(self.sessions) == MAX_SESSIONS:
+            del self.sessions[min(self.sessions, key=lambda boot: self.sessions[boot].sent_ms)]
+        self.boot_id = beat.boot_id
+        self.sessions[beat.boot_id] = _Session(beat.sent_ms, beat.sent_ms, beat.sequence)
 
 
 @dataclass(slots=True)
@@ -350,8 +384,10 @@ class Receiver:
 
     key: bytes
     refused: dict[Refusal, int] = field(default_factory=lambda: dict.fromkeys(Refusal, 0))
+    conflicts: dict[str, int] = field(default_factory=dict)
+    """Refused as `CONFLICT`, by host."""
     accepted: int = 0
-    _senders: dict[str, _Seen] = field(default_factory=dict)
+    _hosts: dict[str, _Host] = field(default_factory=dict)
 
     def accept(self, datagram: bytes, *, now_ms: int) -> Heartbeat | None:
         """The heartbeat, or None when it was refused and counted."""
@@ -367,24 +403,26 @@ class Receiver:
     def _check_new(self, beat: Heartbeat, now_ms: int) -> None:
         if abs(now_ms - beat.sent_ms) > WINDOW_S * 1000:
             raise WireError(Refusal.TIME)
-        seen = self._senders.get(beat.host)
-        if seen is None:
-            if len(self._senders) >= MAX_SENDERS:
+        host = self._hosts.get(beat.host)
+        if host is None:
+            if len(self._hosts) >= MAX_SENDERS:
                 raise WireError(Refusal.SENDERS)
-            self._senders[beat.host] = _Seen(beat.boot_id, beat.sequence, beat.sent_ms)
+            host = self._hosts[beat.host] = _Host(beat.boot_id, {})
+            host.begin(beat)
             return
-        if beat.boot_id != seen.boot_id:
-            if beat.sent_ms <= seen.sent_ms:  # of a life before, sent again
+        last = host.sessions[host.boot_id]
+        session = host.sessions.get(beat.boot_id)
+        if session is None:
+            if beat.sent_ms <= last.sent_ms:  # of a life before, sent again
                 raise WireError(Refusal.REPLAY)
-            self._senders[beat.host] = _Seen(beat.boot_id, beat.sequence, beat.sent_ms)
+            host.begin(beat)
             return
-        ahead = beat.sequence - seen.highest
-        if ahead > 0:
-            kept = seen.window << ahead if ahead < REPLAY_WINDOW else 0
-            seen.window = (kept | 1) & ((1 << REPLAY_WINDOW) - 1)
-            seen.highest = beat.sequence
-        elif -ahead >= REPLAY_WINDOW or seen.window >> -ahead & 1:
+        if not session.take(beat.sequence):
             raise WireError(Refusal.REPLAY)
-        else:
-            seen.window |= 1 << -ahead
-        seen.sent_ms = max(seen.sent_ms, beat.sent_ms)
+        session.sent_ms = max(session.sent_ms, beat.sent_ms)
+        if session is last:
+            return
+        if beat.sent_ms <= last.began_ms:  # it was on its way while another life began
+            raise WireError(Refusal.REPLAY)
+        self.conflicts[beat.host] = self.conflicts.get(beat.host, 0) + 1
+        raise WireError(Refusal.CONFLICT)
