@@ -132,7 +132,23 @@ def test_a_dead_socket_is_one_sentence(hashmvt: Callable[..., Result], tmp_path:
         dead.bind(str(path))
     result = hashmvt("show", "--socket", path)
     assert result.code == 1
-    assert f"nobody answers at {path}" in result.err
+    assert f"the agent at {path} does not answer: nobody listens there" in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_an_agent_that_hangs_has_not_ended(
+    hashmvt: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket  # noqa: PLC0415 - only here
+
+    path = tmp_path / "agent.sock"
+    monkeypatch.setattr("hashmvt.cli.connection.TIMEOUT_S", 1.5)
+    with socket.socket(socket.AF_UNIX) as stopped:
+        stopped.bind(str(path))
+        stopped.listen()
+        result = hashmvt("show", "--socket", path)
+    assert result.code == 1
+    assert "nothing came within 1.5 s: it hangs or is stopped" in result.err
     assert result.err.count("\n") == 1
 
 

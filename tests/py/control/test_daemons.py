@@ -42,13 +42,12 @@ from hashmvt.model import (
     InstanceState,
     IoSide,
     IoSnapshot,
+    Snapshot,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from hashmvt.model import Snapshot
 
 CONFIG = """
 nat44:
@@ -287,9 +286,34 @@ def test_a_dead_socket_is_cleared_and_a_file_is_not(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
 
 
+async def test_the_agent_is_named_that_does_not_answer(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(path, coordinate=True) as coordinator:
+        assert isinstance(coordinator, Coordinator)
+        (member,) = coordinator.members.values()
+        await until(lambda: member.controller.observed is not None)
+        client = CoordinatorClient(coordinator.config.coordinator.control)
+
+        async def hang(_self: MemoryDataplane, _cursor: str = "") -> Snapshot:
+            return await asyncio.Future()
+
+        monkeypatch.setattr(MemoryDataplane, "snapshot", hang)
+        monkeypatch.setattr(member.plane, "_timeout_s", 0.2)
+        hangs = f"the agent at {member.address} does not answer: nothing came within 0.2 s"
+        with pytest.raises(Unavailable, match=f"^{member.host}: {hangs}"):
+            await client.call(methods.SCALE_OUT, pb.ScaleOutRequest())
+        with pytest.raises(Unavailable, match=f"^{member.host}: {hangs}"):
+            await client.call(methods.SCALE_IN, pb.ScaleInRequest(instance=1))
+        await until(lambda: not member.reachable)
+        assert f"{member.host}: {hangs}" in caplog.text
+        assert "Deadline" not in caplog.text
+        await client.aclose()
+
+
 async def test_no_coordinator_is_one_sentence(tmp_path: Path) -> None:
     client = CoordinatorClient(tmp_path / "none")
-    with pytest.raises(Unavailable, match="start one with hashmvt-coord"):
+    with pytest.raises(Unavailable, match="nobody listens there: start it with hashmvt-coord"):
         await client.call(methods.STATUS, pb.Empty())
     await client.aclose()
 

@@ -12,12 +12,14 @@ import click
 from hashmvt.cli import Failed
 from hashmvt.config import AgentConfig, CoordinatorConfig, load
 from hashmvt.dataplane.remote import RemoteDataplane
-from hashmvt.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hashmvt.dataplane import Dataplane
+
+TIMEOUT_S = 12.0
+"""Longer than a coordinator waits for its agent, whose name it gives."""
 
 F = TypeVar("F", bound="Callable[..., Any]")
 T = TypeVar("T")
@@ -74,17 +76,15 @@ def with_dataplane(
     """Connect, work, close.
 
     Raises:
-        Failed: nobody answers at the socket.
+        Failed: there is no such socket.
+        Unavailable: nobody listens at it, or nobody answers.
         ConfigError, DataplaneError: as they come.
 
     """
     path = find_socket(socket_path, config_path)
 
     async def connected() -> T:
-        try:
-            dataplane = await RemoteDataplane.connect(path)
-        except Unavailable:
-            raise Failed(f"nobody answers at {path}: the agent has ended; start it again") from None
+        dataplane = await RemoteDataplane.connect(path, timeout_s=TIMEOUT_S)
         try:
             return await work(dataplane)
         finally:

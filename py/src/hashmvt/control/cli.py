@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
     from hashmvt.dataplane.rpc.methods import Method
 
+PROGRAM = "hashmvt-coord"
+TIMEOUT_S = 30.0
+"""The coordinator asks the agent, whom it gives 10 s for each answer."""
+
 T = TypeVar("T")
 R = TypeVar("R", bound="Message")
 
@@ -42,17 +46,19 @@ class CoordinatorClient:
         """Call a method.
 
         Raises:
-            Unavailable: no coordinator answers.
+            Unavailable: no coordinator answers, or it gets no answer from the agent.
             Rejected: it refused; the message says why.
 
         """
+        if reason := methods.unreachable(self._path, PROGRAM):
+            raise Unavailable(f"no coordinator answers at {self._path}: {reason}")
         call = self._channel.unary_unary(
             method.path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.reply.FromString,
         )
         try:
-            reply: R = await call(request, timeout=10.0)
+            reply: R = await call(request, timeout=TIMEOUT_S, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
             raise self._error(error) from None
         return reply
@@ -77,12 +83,10 @@ class CoordinatorClient:
 
     def _error(self, error: grpc.aio.AioRpcError) -> Exception:
         metadata = [(str(key), value) for key, value in error.trailing_metadata() or ()]
-        found = methods.from_status(error.code(), error.details() or "no reason given", metadata)
-        if isinstance(found, Unavailable):
-            return Unavailable(
-                f"no coordinator answers at {self._path}: start one with hashmvt-coord -c FILE"
-            )
-        return found
+        details = error.details() or "no reason given"
+        away = methods.unreachable(self._path, PROGRAM) or methods.hanging(TIMEOUT_S)
+        away = f"the coordinator at {self._path} does not answer: {away}"
+        return methods.from_status(error.code(), details, metadata, away)
 
     async def aclose(self) -> None:
         """Close the connection."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,11 +16,11 @@ from hashmvt.control.controller import Busy
 from hashmvt.control.service import guarded
 from hashmvt.dataplane.rpc import dataplane_pb2 as pb
 from hashmvt.dataplane.rpc import methods
-from hashmvt.errors import Rejected
+from hashmvt.errors import Rejected, Unavailable
 from hashmvt.names import ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from google.protobuf.message import Message
 
@@ -96,22 +97,18 @@ class CoordinatorService:
 
     async def _scale_out(self, request: pb.ScaleOutRequest) -> Message:
         member = self._member(request.host)
-        try:
+        with _refusals(member):
             operation = await member.controller.begin_scale_out(
                 source=request.source if request.HasField("source") else None,
                 target=request.target if request.HasField("target") else None,
                 open_hosts=request.open_hosts,
             )
-        except Busy as error:
-            raise Rejected(ErrorCode.IN_USE, str(error)) from None
         return self._begun(member, str(operation))
 
     async def _scale_in(self, request: pb.ScaleInRequest) -> Message:
         member = self._member(request.host)
-        try:
+        with _refusals(member):
             operation = await member.controller.begin_scale_in(request.instance)
-        except Busy as error:
-            raise Rejected(ErrorCode.IN_USE, str(error)) from None
         return self._begun(member, str(operation))
 
     def _begun(self, member: Controlled, operation: str) -> Message:
@@ -144,6 +141,17 @@ class CoordinatorService:
         known = ", ".join(members)
         what = f"no host is called {host}" if host else "there are several hosts: name one"
         raise Rejected(ErrorCode.NOT_FOUND, f"{what} (known: {known})")
+
+
+@contextlib.contextmanager
+def _refusals(member: Controlled) -> Iterator[None]:
+    """Say why an operation cannot begin, in a way that crosses the wire."""
+    try:
+        yield
+    except Busy as error:
+        raise Rejected(ErrorCode.IN_USE, str(error)) from None
+    except Unavailable as error:
+        raise Unavailable(f"{member.host}: {error}") from None
 
 
 def _host_status(member: Controlled, now: float) -> pb.HostStatus:

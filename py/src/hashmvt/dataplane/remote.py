@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 Q = TypeVar("Q", bound="Message")
 R = TypeVar("R", bound="Message")
 
+PROGRAM = "hashmvt-agent"
 RESUBSCRIBE_S = 0.5
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Tls:
 class RemoteDataplane:
     """A dataplane somewhere else. Made by ``connect``; whoever did calls ``aclose``."""
 
-    def __init__(self, channel: grpc.aio.Channel, where: str, timeout_s: float) -> None:
+    def __init__(self, channel: grpc.aio.Channel, where: Path | str, timeout_s: float) -> None:
         """Use a channel; ``connect`` is the way to get one."""
         self._channel = channel
         self._where = where
@@ -80,20 +81,24 @@ class RemoteDataplane:
         """Connect to an agent: the path of its socket, or ``host:port`` with TLS.
 
         Raises:
-            Unavailable: nobody answers there.
+            Unavailable: nobody listens there, or nobody answers within ``timeout_s``.
             ProtocolError: whoever answers is no agent.
             OSError: a file of the TLS configuration cannot be read.
 
         """
+        here = isinstance(address, Path)
         if isinstance(address, Path):
+            if reason := methods.unreachable(address, PROGRAM):
+                raise Unavailable(f"the agent at {address} does not answer: {reason}")
             channel = grpc.aio.insecure_channel(f"unix:{address}", methods.CHANNEL_OPTIONS)
         else:
             if tls is None:
                 raise ValueError("agents on other hosts are reached with mutual TLS only")
             channel = grpc.aio.secure_channel(address, _credentials(tls), methods.CHANNEL_OPTIONS)
-        remote = cls(channel, str(address), timeout_s)
+        remote = cls(channel, address, timeout_s)
         try:
-            reply = await remote._call(methods.CAPABILITIES, pb.Empty())
+            # somebody listens here, so it is worth to wait for whoever is slow to accept
+            reply = await remote._call(methods.CAPABILITIES, pb.Empty(), wait=here)
             remote._capabilities = codec.from_message(Capabilities, reply)
         except BaseException:
             await channel.close()
@@ -194,7 +199,7 @@ class RemoteDataplane:
             except grpc.aio.AioRpcError as error:
                 if self._closed.is_set():
                     return
-                failure = _error(error, self._where)
+                failure = self._error(error)
                 if not isinstance(failure, Unavailable):
                     raise failure from None
                 log.warning("events of %s were interrupted; some may be missing", self._where)
@@ -326,7 +331,7 @@ class RemoteDataplane:
         self._closed.set()
         await self._channel.close()
 
-    async def _call(self, method: Method[Q, R], request: Q) -> R:
+    async def _call(self, method: Method[Q, R], request: Q, *, wait: bool = False) -> R:
         if self._closed.is_set():
             raise Unavailable(f"the connection to {self._where} is closed")
         call = self._channel.unary_unary(
@@ -335,11 +340,29 @@ class RemoteDataplane:
             response_deserializer=method.reply.FromString,
         )
         try:
-            return await call(request, timeout=self._timeout_s)
+            return await call(request, timeout=self._timeout_s, wait_for_ready=wait)
         except grpc.aio.AioRpcError as error:
-            raise _error(error, self._where) from None
+            raise self._error(error) from None
         except grpc.aio.UsageError:
             raise Unavailable(f"the connection to {self._where} is closed") from None
+
+    def _error(self, error: grpc.aio.AioRpcError) -> Exception:
+        """The exception of ours that a failed call means."""
+        details = error.details() or "no reason given"
+        metadata = [(str(key), value) for key, value in error.trailing_metadata() or ()]
+        away = f"the agent at {self._where} does not answer: {self._away(error.code(), details)}"
+        return methods.from_status(error.code(), details, metadata, away)
+
+    def _away(self, code: grpc.StatusCode, details: str) -> str:
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return methods.hanging(self._timeout_s)
+        if isinstance(self._where, Path):
+            return methods.unreachable(self._where, PROGRAM) or "it hangs or was just restarted"
+        if "handshake" in details.lower():
+            return (
+                "both certificates must be signed by tls.authority, and the agent's name its host"
+            )
+        return "start it, or let TCP to it through"
 
 
 def _fit(kind: type[Q], **fields: object) -> Q:
@@ -356,13 +379,3 @@ def _credentials(tls: Tls) -> grpc.ChannelCredentials:
         private_key=tls.key.read_bytes(),
         certificate_chain=tls.certificate.read_bytes(),
     )
-
-
-def _error(error: grpc.aio.AioRpcError, where: str) -> Exception:
-    """The exception of ours that a failed call means."""
-    details = error.details() or "no reason given"
-    metadata = [(str(key), value) for key, value in error.trailing_metadata() or ()]
-    found = methods.from_status(error.code(), details, metadata)
-    if isinstance(found, Unavailable):
-        return Unavailable(f"the agent at {where} does not answer: {details}")
-    return found

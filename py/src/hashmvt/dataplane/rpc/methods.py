@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -20,12 +21,15 @@ from hashmvt.names import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from google.protobuf.message import Message
 
 SERVICE = "hashmvt.v1.Dataplane"
 COORDINATOR = "hashmvt.v1.Coordinator"
 CODE_KEY = "hashmvt-code"
+SAID_KEY = "hashmvt-said"
+"""The far end itself says that it cannot do it now: its words are for people, gRPC's are not."""
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes: a home map of a million ranges fits."""
 MAX_LIMIT = 16384
@@ -97,18 +101,18 @@ def to_status(error: DataplaneError) -> tuple[grpc.StatusCode, tuple[tuple[str, 
         return grpc.StatusCode.UNIMPLEMENTED, ()
     if isinstance(error, ProtocolError):
         return grpc.StatusCode.INVALID_ARGUMENT, ()
-    return grpc.StatusCode.UNAVAILABLE, ()
+    return grpc.StatusCode.UNAVAILABLE, ((SAID_KEY, "1"),)
 
 
 def from_status(
-    code: grpc.StatusCode, details: str, metadata: Iterable[tuple[str, str | bytes]]
+    code: grpc.StatusCode, details: str, metadata: Iterable[tuple[str, str | bytes]], away: str
 ) -> DataplaneError:
-    """The error that a status means."""
+    """The error that a status means; `away` is what to say when the far end said nothing."""
+    found = dict(metadata)
     if code is grpc.StatusCode.FAILED_PRECONDITION:
         try:
-            number = next(int(value) for key, value in metadata if key == CODE_KEY)
-            return Rejected(ErrorCode(number), details)
-        except (StopIteration, ValueError):
+            return Rejected(ErrorCode(int(found[CODE_KEY])), details)
+        except (KeyError, ValueError):
             return ProtocolError(f"the agent refused without a known code: {details}")
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return Unsupported(details)
@@ -117,5 +121,28 @@ def from_status(
         grpc.StatusCode.DEADLINE_EXCEEDED,
         grpc.StatusCode.CANCELLED,
     }:
-        return Unavailable(details)
+        return Unavailable(details if SAID_KEY in found else away)
     return ProtocolError(f"{details} ({code.name.lower()})")
+
+
+# ---- why nobody answers ----
+
+
+def unreachable(path: Path, program: str) -> str:
+    """Why a Unix socket cannot be connected to, and what to do; empty when somebody listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        try:
+            sock.connect(str(path))
+        except BlockingIOError:  # its queue is full: somebody listens and does not accept
+            return ""
+        except PermissionError:
+            return "its socket may not be used: join the group of the socket"
+        except OSError:
+            return f"nobody listens there: start it with {program} -c FILE"
+    return ""
+
+
+def hanging(timeout_s: float) -> str:
+    """Why somebody who listens does not answer."""
+    return f"nothing came within {timeout_s:g} s: it hangs or is stopped"
