@@ -28,7 +28,7 @@ from hashmvt.control import daemon, keyfile
 from hashmvt.control.agent import Agent, DeviceError
 from hashmvt.control.cli import CoordinatorClient, command
 from hashmvt.control.coordinator import Coordinator
-from hashmvt.control.wire import Refusal, Sender
+from hashmvt.control.wire import Receiver, Refusal, Sender
 from hashmvt.dataplane.memory import MemoryDataplane
 from hashmvt.dataplane.remote import RemoteDataplane
 from hashmvt.dataplane.rpc import dataplane_pb2 as pb
@@ -159,6 +159,77 @@ async def test_two_agents_of_one_name_are_said_once_in_a_while(
         assert len(said) == 1
         assert said[0].startswith(f"{host}: ")
         assert "agent.name" in said[0]
+
+
+async def test_another_key_is_said_and_a_reload_reads_it(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    path.write_text(path.read_text().replace("period: 1.0, periods: 2", "period: 0.2, periods: 1"))
+    key_file = path.parent / "heartbeat.key"
+    right = key_file.read_bytes()
+    async with running(path, coordinate=True) as coordinator:
+        assert isinstance(coordinator, Coordinator)
+        await until(lambda: coordinator.receiver.accepted)
+        key_file.write_bytes(right[::-1])
+        coordinator.reload()
+        assert f"reloaded: the key of heartbeats, {key_file}" in caplog.text
+        await until(lambda: "no heartbeat for" in caplog.text)
+        (member,) = coordinator.members
+        (said,) = [r.message for r in caplog.records if "no heartbeat for" in r.message]
+        assert said.startswith(f"{member}: no heartbeat for 0.2 s, though its agent answers")
+        assert "coordinator.key_file" in said
+        accepted = coordinator.receiver.accepted
+        key_file.write_bytes(right)
+        coordinator.reload()
+        await until(lambda: coordinator.receiver.accepted > accepted)
+        caplog.clear()
+        coordinator.reload()
+        assert "nothing of the coordinator has changed" in caplog.text
+        key_file.unlink()
+        with pytest.raises(ConfigError, match="key file"):
+            coordinator.reload()
+
+
+async def test_a_heartbeat_that_never_came_is_said(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_text(path.read_text().replace("period: 1.0, periods: 2", "period: 0.2, periods: 1"))
+    config = load(path)
+    keyfile.load_key(config.coordinator.key_file)
+    plane = MemoryDataplane(plan_policy(config.nat44, generation=1), most=3)
+    stop = asyncio.Event()
+    far = replace(config, coordinator=replace(config.coordinator, listen="127.0.0.1:9"))
+    serving = asyncio.create_task(Agent(far, plane).serve(stop, asyncio.Event()))
+    await until(lambda: daemon.answers(config.agent.control))
+    coordinating = asyncio.create_task(Coordinator(config, b"k" * 32).serve(stop, asyncio.Event()))
+    await until(lambda: "no heartbeat for" in caplog.text)
+    assert f"let UDP to {config.coordinator.listen} through" in caplog.text
+    stop.set()
+    await asyncio.gather(serving, coordinating)
+    await plane.aclose()
+
+
+async def test_an_agent_reloads_its_key(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    key_file = path.parent / "heartbeat.key"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", int(load(path).coordinator.listen.rpartition(":")[2])))
+        sock.setblocking(False)  # noqa: FBT003
+        loop = asyncio.get_running_loop()
+        async with running(path, coordinate=False) as agent:
+            assert isinstance(agent, Agent)
+            await loop.sock_recv(sock, 2000)
+            key_file.write_bytes(b"x" * 32)
+            await agent.reload()
+            assert f"reloaded: the key of heartbeats, {key_file}" in caplog.text
+            receiver = Receiver(b"x" * 32)
+            while not receiver.accepted:
+                now_ms = time.time_ns() // 1_000_000
+                receiver.accept(await loop.sock_recv(sock, 2000), now_ms=now_ms)
+            key_file.chmod(0o644)
+            with pytest.raises(ConfigError, match="open to others"):
+                await agent.reload()
 
 
 async def test_scale_out_and_in_by_command(path: Path) -> None:

@@ -72,6 +72,7 @@ class Agent:
         self.config = config
         self._plane = plane
         self._boot_id = secrets.randbits(64)
+        self._sender: wire.Sender | None = None
         self._said = ""
         self._no_key = ""
 
@@ -103,7 +104,6 @@ class Agent:
     # ---- heartbeat ----
 
     async def _heartbeats(self) -> None:
-        sender: wire.Sender | None = None
         address = self.config.coordinator.listen
         before: Snapshot | None = None
         home: HomeMap | None = None
@@ -124,7 +124,7 @@ class Agent:
                 self._check_devices(snapshot)
                 beats = beats_of(before, snapshot)
                 before = snapshot
-                sender = sender or self._sender()
+                sender = self._sender = self._sender or self._new_sender()
                 try:
                     datagrams = sender.datagrams(home, beats, now_ms=_now_ms()) if sender else ()
                     for datagram in datagrams:
@@ -162,7 +162,7 @@ class Agent:
                     f"again, which makes it again"
                 )
 
-    def _sender(self) -> wire.Sender | None:
+    def _new_sender(self) -> wire.Sender | None:
         """Return what makes heartbeats; while there is no key, the agent works and sends none."""
         try:
             key = keyfile.load_key(self.config.coordinator.key_file)
@@ -199,7 +199,7 @@ class Agent:
         """Read the configuration again and put into force what may change while packets flow.
 
         Raises:
-            ConfigError: the file is wrong; nothing was changed.
+            ConfigError: the file or the key is wrong; nothing was changed.
             StartError: it changes what needs a restart; nothing was changed.
             DataplaneError: the dataplane refused; nothing was changed.
 
@@ -212,14 +212,20 @@ class Agent:
                 f"{', '.join(fixed)} cannot change while the agent runs: restart it, or put back "
                 f"what was there"
             )
-        if not found:
-            log.info("reloaded: nothing has changed")
-            return
+        # without a sender there was no key yet: it is looked for with each heartbeat
+        sender, key = self._sender, b""
+        if sender:
+            key = keyfile.load_key(new.coordinator.key_file)
         if any(change.key.startswith("nat44") for change in found):
             await self._set_policy(new)
         self.config = new
         for change in found:
             log.info("reloaded: %s", change)
+        if sender and sender.key != key:
+            sender.key = key
+            log.info("reloaded: the key of heartbeats, %s", new.coordinator.key_file)
+        elif not found:
+            log.info("reloaded: nothing has changed")
 
     async def _set_policy(self, new: Config) -> None:
         before = await self._plane.policy()

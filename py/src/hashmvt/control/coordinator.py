@@ -24,13 +24,14 @@ from hashmvt.control.commands import CoordinatorService
 from hashmvt.control.controller import HostController
 from hashmvt.control.plan import Desired
 from hashmvt.control.service import DataplaneService
+from hashmvt.control.wire import Refusal
 from hashmvt.dataplane.remote import RemoteDataplane, Tls
 from hashmvt.dispatch import SoftwareDispatcher
 from hashmvt.errors import DataplaneError, HashMvtError, Unavailable
 from hashmvt.model import MAX_INSTANCES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from hashmvt.config import Config
@@ -60,6 +61,11 @@ class Member:
         self.reachable = True
         self.heard_at: float | None = None
         coordinator = config.coordinator
+        self._listen = coordinator.listen
+        self._period_s = coordinator.heartbeat
+        self._silent_s = coordinator.failure.period * coordinator.failure.periods
+        self._silent = False
+        self._due_since = time.monotonic()  # heartbeats are: since it began to answer
         self.controller = HostController(
             plane,
             SoftwareDispatcher(plane, rule_budget=config.dispatcher.rule_budget),
@@ -68,16 +74,17 @@ class Member:
         )
         self._said = ""
 
-    async def run(self, wake: asyncio.Event, period_s: float, silent_s: float) -> None:
+    async def run(self, wake: asyncio.Event, receiver: wire.Receiver) -> None:
         """Step until cancelled: at once while there is something to do, else every period."""
-        silent = False
+        refused = dict(receiver.refused)
         while True:
-            wait_s = period_s
+            wait_s = self._period_s
             try:
                 if await self.controller.step():
                     wait_s = QUICK_S
                 if not self.reachable:
                     log.info("%s answers again", self.host)
+                    self._due_since = time.monotonic()
                 self.reachable, self._said = True, ""
             except Unavailable as error:
                 self.reachable, wait_s = False, RETRY_S
@@ -85,17 +92,35 @@ class Member:
             except DataplaneError as error:
                 wait_s = RETRY_S
                 self._complain(error)
-            now = time.monotonic()
-            quiet = self.heard_at is not None and now - self.heard_at > silent_s
-            if quiet and not silent:
+            if not self._quiet():
+                self._silent, refused = False, dict(receiver.refused)
+            elif not self._silent:
                 # silence is no failure: it may be the network, and requests are answered or not
-                log.warning("%s: no heartbeat for %.0f s", self.host, silent_s)
-            silent = quiet
+                self._silent = True
+                log.warning(
+                    "%s: no heartbeat for %g s, though its agent answers: %s",
+                    self.host,
+                    self._silent_s,
+                    self._why(receiver.refused, refused),
+                )
             wake.clear()
             # not wait_for: in Python 3.11 it loses a cancellation that comes with the event
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await wake.wait()
+
+    def _quiet(self) -> bool:
+        """Has it answered for long without a heartbeat?"""
+        since = max(self.heard_at or self._due_since, self._due_since)
+        return self.reachable and time.monotonic() - since > self._silent_s
+
+    def _why(self, now: Mapping[Refusal, int], before: Mapping[Refusal, int]) -> str:
+        """What may keep heartbeats away, by what was refused meanwhile."""
+        if now[Refusal.AUTHENTICATION] > before[Refusal.AUTHENTICATION]:
+            return "datagrams with another key arrive; give both the same coordinator.key_file"
+        if now[Refusal.TIME] > before[Refusal.TIME]:
+            return f"datagrams arrive that are more than {wire.WINDOW_S:.0f} s off; set the clocks"
+        return f"let UDP to {self._listen} through, and see in the agent's log whether it has a key"
 
     def _complain(self, error: DataplaneError) -> None:
         if str(error) != self._said:
@@ -171,7 +196,6 @@ class Coordinator:
                 DataplaneService(own.plane).handler(),
                 CoordinatorService(self).handler(),
             )
-            silent_s = coordinator.failure.period * coordinator.failure.periods
             transport = await self._listen()
             try:
                 async with (
@@ -180,7 +204,7 @@ class Coordinator:
                         self._reloads(reload),
                         self._watch(),
                         *(
-                            member.run(self._wake[host], coordinator.heartbeat, silent_s)
+                            member.run(self._wake[host], self.receiver)
                             for host, member in self.members.items()
                         ),
                     ),
@@ -249,12 +273,19 @@ class Coordinator:
             reload.clear()
             daemon.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
-                self._reload()
+                self.reload()
             except HashMvtError as error:
                 log.error("not reloaded: %s", error)  # noqa: TRY400 - for people
             daemon.notify("READY=1")
 
-    def _reload(self) -> None:
+    def reload(self) -> None:
+        """Read the configuration and the key again, and put into force what may change.
+
+        Raises:
+            ConfigError: the file or the key is wrong; nothing was changed.
+            StartError: it changes what needs a restart; nothing was changed.
+
+        """
         from hashmvt.config import changes  # noqa: PLC0415
 
         new = load(self.config.path)
@@ -274,12 +305,16 @@ class Coordinator:
                 f"{', '.join(fixed)} cannot change while the coordinator runs: restart it (its "
                 f"agents go on), or put back what was there"
             )
+        key = keyfile.load_key(new.coordinator.key_file)
         self.config = new
         for member in self.members.values():
             member.controller.desired = desired_of(new)
         for change in mine:
             log.info("reloaded: %s", change)
-        if not mine:
+        if key != self.receiver.key:
+            self.receiver.key = key
+            log.info("reloaded: the key of heartbeats, %s", new.coordinator.key_file)
+        elif not mine:
             log.info("reloaded: nothing of the coordinator has changed")
 
 
