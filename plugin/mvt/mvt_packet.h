@@ -213,9 +213,9 @@ mvt_packet_plain (const mvt_pkt_t *pkt, mvt_plain_t *out)
 {
 	const uint8_t *p = pkt->l3;
 	uint64_t w0, w1, addrs;
-	uint32_t w2, ports, room;
+	uint32_t w2, ports;
 
-	if (mvt_unlikely (__builtin_sub_overflow (pkt->len, 28u, &room)))
+	if (mvt_unlikely (pkt->len < 28))
 		return false;
 	__builtin_memcpy (&w0, p, 8); /* version to fragment offset */
 	__builtin_memcpy (&addrs, p + 12, 8);
@@ -228,7 +228,7 @@ mvt_packet_plain (const mvt_pkt_t *pkt, mvt_plain_t *out)
 
 	/* 28 <= total <= len */
 	uint32_t total = mvt_load16 (p + 2);
-	if (mvt_unlikely (total - 28 > room))
+	if (mvt_unlikely (total - 28 > pkt->len - 28))
 		return false;
 	out->addrs = __builtin_bswap64 (addrs);
 	out->ports = __builtin_bswap32 (ports);

@@ -53,13 +53,18 @@ typedef struct
 
 #define NAT44_SPECIAL 3u /* no entry has this protocol */
 
-/* One chunk on its way through the stages. */
+/* One chunk on its way through the stages. Nearly all are full and of one direction; those loops
+ * are compiled for just that. */
 typedef struct
 {
-	nat44_slot_t slot[NAT44_CHUNK];
+	_Alignas (MVT_CACHE_LINE) nat44_slot_t slot[NAT44_CHUNK];
 	uint32_t stray; /* bit per packet without candidate whose bucket has entries elsewhere */
-	uint8_t n, n_out2in;
+	uint8_t n;
+	uint8_t kind; /* MVT_IN2OUT or MVT_OUT2IN: full, all this way; or NAT44_MIXED */
+	mvt_pkt_t *pkts;
 } nat44_chunk_t;
+
+#define NAT44_MIXED 2u
 
 /* Pointers that every packet needs, on the stack so that no store through another pointer makes the
  * compiler load them again. */
@@ -266,46 +271,61 @@ nat44_stage_rewrite (const nat44_batch_t *batch, mvt_pkt_t *pkt, const nat44_slo
 /* Everything that is no plain hit; nat44.c. plain: mvt_packet_plain said so. */
 void nat44_special (mvt_nat44_t *nat, mvt_pkt_t *pkt, bool plain, uint32_t now);
 
-/* ---- stages over a chunk: of one direction, or of both ---- */
+/* ---- stages over a chunk ---- */
 
-#define NAT44_MIXED 2u
+/* What the stages see before the first chunk has come to them. */
+static inline void
+nat44_chunk_empty (nat44_chunk_t *c)
+{
+	c->stray = 0;
+	c->n = 0;
+	c->kind = NAT44_MIXED;
+}
 
 static inline __attribute__ ((always_inline)) void
-nat44_chunk_scan (nat44_chunk_t *c, const mvt_pkt_t *pkts, uint32_t left, uint32_t *handed_in)
+nat44_chunk_scan (nat44_chunk_t *c, uint32_t n, uint32_t *out2in, uint32_t *handed_in)
 {
-	uint32_t n = left < NAT44_CHUNK ? left : NAT44_CHUNK, out2in = 0, hops = 0;
+	const mvt_pkt_t *pkts = c->pkts;
+	uint32_t back = 0, hops = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 	{
 		__builtin_prefetch (pkts[i].l3, 1);
-		out2in += pkts[i].dir;
+		back += pkts[i].dir;
 		hops |= pkts[i].hops;
 	}
 	if (mvt_unlikely (hops))
 		for (uint32_t i = 0; i < n; i++)
 			*handed_in += pkts[i].hops != 0;
+	*out2in += back;
 	c->n = (uint8_t) n;
-	c->n_out2in = (uint8_t) out2in;
+	c->kind = NAT44_MIXED;
+	if (n == NAT44_CHUNK && back == 0)
+		c->kind = MVT_IN2OUT;
+	else if (n == NAT44_CHUNK && back == NAT44_CHUNK)
+		c->kind = MVT_OUT2IN;
 }
 
 static inline __attribute__ ((always_inline)) void
-nat44_chunk_parse (const nat44_batch_t *batch, nat44_chunk_t *c, const mvt_pkt_t *pkts,
-		   unsigned dir)
+nat44_chunk_parse (const nat44_batch_t *batch, nat44_chunk_t *c, uint32_t n, unsigned kind)
 {
-	for (uint32_t i = 0; i < c->n; i++)
-		if ((dir == NAT44_MIXED ? pkts[i].dir : dir) == MVT_IN2OUT)
+	const mvt_pkt_t *pkts = c->pkts;
+
+	for (uint32_t i = 0; i < n; i++)
+		if ((kind == NAT44_MIXED ? pkts[i].dir : kind) == MVT_IN2OUT)
 			nat44_stage_parse (batch, &pkts[i], &c->slot[i], MVT_IN2OUT);
 		else
 			nat44_stage_parse (batch, &pkts[i], &c->slot[i], MVT_OUT2IN);
 }
 
 static inline __attribute__ ((always_inline)) void
-nat44_chunk_find (const nat44_batch_t *batch, nat44_chunk_t *c, const mvt_pkt_t *pkts, unsigned dir)
+nat44_chunk_find (const nat44_batch_t *batch, nat44_chunk_t *c, uint32_t n, unsigned kind)
 {
+	const mvt_pkt_t *pkts = c->pkts;
 	uint32_t stray = 0;
 
-	for (uint32_t i = 0; i < c->n; i++)
-		if ((dir == NAT44_MIXED ? pkts[i].dir : dir) == MVT_IN2OUT)
+	for (uint32_t i = 0; i < n; i++)
+		if ((kind == NAT44_MIXED ? pkts[i].dir : kind) == MVT_IN2OUT)
 			stray |= (uint32_t) nat44_stage_find (batch, &c->slot[i], MVT_IN2OUT) << i;
 		else
 			nat44_stage_find (batch, &c->slot[i], MVT_OUT2IN);
@@ -314,15 +334,16 @@ nat44_chunk_find (const nat44_batch_t *batch, nat44_chunk_t *c, const mvt_pkt_t 
 
 /* Returns how many were no plain hits, by direction: out2in << 16 | in2out. */
 static inline __attribute__ ((always_inline)) uint32_t
-nat44_chunk_rewrite (mvt_nat44_t *nat, const nat44_batch_t *batch, nat44_chunk_t *c,
-		     mvt_pkt_t *pkts, unsigned dir)
+nat44_chunk_rewrite (mvt_nat44_t *nat, const nat44_batch_t *batch, nat44_chunk_t *c, uint32_t n,
+		     unsigned kind)
 {
+	mvt_pkt_t *pkts = c->pkts;
 	uint32_t special = 0;
 
-	for (uint32_t i = 0; i < c->n; i++)
+	for (uint32_t i = 0; i < n; i++)
 	{
 		/* a hairpin turns pkt->dir, so it is asked before */
-		unsigned d = dir == NAT44_MIXED ? pkts[i].dir : dir;
+		unsigned d = kind == NAT44_MIXED ? pkts[i].dir : kind;
 		bool hit = d == MVT_IN2OUT
 				   ? nat44_stage_rewrite (batch, &pkts[i], &c->slot[i], MVT_IN2OUT)
 				   : nat44_stage_rewrite (batch, &pkts[i], &c->slot[i], MVT_OUT2IN);
@@ -334,29 +355,30 @@ nat44_chunk_rewrite (mvt_nat44_t *nat, const nat44_batch_t *batch, nat44_chunk_t
 	return special;
 }
 
-#define NAT44_BY_DIRECTION(chunk, call)                   \
-	do                                                \
-	{                                                 \
-		if ((chunk)->n_out2in == 0)               \
-		{                                         \
-			const unsigned dir = MVT_IN2OUT;  \
-			call;                             \
-		}                                         \
-		else if ((chunk)->n_out2in == (chunk)->n) \
-		{                                         \
-			const unsigned dir = MVT_OUT2IN;  \
-			call;                             \
-		}                                         \
-		else                                      \
-		{                                         \
-			const unsigned dir = NAT44_MIXED; \
-			call;                             \
-		}                                         \
+/* call with the number and the kind of a chunk's packets as n and kind: constants where it can */
+#define NAT44_BY_KIND(chunk, call)                                         \
+	do                                                                 \
+	{                                                                  \
+		if ((chunk)->kind == MVT_IN2OUT)                           \
+		{                                                          \
+			const uint32_t n = NAT44_CHUNK, kind = MVT_IN2OUT; \
+			call;                                              \
+		}                                                          \
+		else if ((chunk)->kind == MVT_OUT2IN)                      \
+		{                                                          \
+			const uint32_t n = NAT44_CHUNK, kind = MVT_OUT2IN; \
+			call;                                              \
+		}                                                          \
+		else                                                       \
+		{                                                          \
+			const uint32_t n = (chunk)->n, kind = NAT44_MIXED; \
+			call;                                              \
+		}                                                          \
 	} while (0)
 
 /* Returns how many packets were no plain hits; all others are TRANSLATED. */
 static inline __attribute__ ((always_inline)) uint32_t
-nat44_process_inline (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now)
+nat44_process_inline (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n_pkts, uint32_t now)
 {
 	const nat44_batch_t batch = {
 		.index = nat->index,
@@ -368,58 +390,40 @@ nat44_process_inline (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t no
 		.timeouts = nat->timeouts,
 		.now = now,
 	};
-	nat44_chunk_t ring[NAT44_RING];
+	nat44_chunk_t ring[NAT44_RING], *c;
 	uint32_t special = 0, out2in = 0, handed_in = 0;
-	uint32_t chunks = (n + NAT44_CHUNK - 1) / NAT44_CHUNK;
+	uint32_t steps = (n_pkts + NAT44_CHUNK - 1) / NAT44_CHUNK + NAT44_AT_REWRITE;
 
-	for (uint32_t step = 0; step < chunks + NAT44_AT_REWRITE; step++)
+	for (uint32_t i = 0; i < NAT44_RING; i++)
+		nat44_chunk_empty (&ring[i]);
+	for (uint32_t step = 0, left = n_pkts; step < steps; step++)
 	{
-		nat44_chunk_t *c;
-		mvt_pkt_t *at;
-		uint32_t k = step;
-
-		if (k < chunks)
+		c = &ring[step % NAT44_RING];
+		c->pkts = pkts + step * NAT44_CHUNK;
+		if (mvt_likely (left >= NAT44_CHUNK))
 		{
-			c = &ring[k % NAT44_RING];
-			nat44_chunk_scan (c, pkts + k * NAT44_CHUNK, n - k * NAT44_CHUNK,
-					  &handed_in);
-			out2in += c->n_out2in;
+			nat44_chunk_scan (c, NAT44_CHUNK, &out2in, &handed_in);
+			left -= NAT44_CHUNK;
 		}
-		/* before the first and after the last chunk of a stage, k is out of range */
-		k = step - NAT44_AT_PARSE;
-		if (k < chunks)
+		else
 		{
-			c = &ring[k % NAT44_RING];
-			at = pkts + k * NAT44_CHUNK;
-			NAT44_BY_DIRECTION (c, nat44_chunk_parse (&batch, c, at, dir));
+			nat44_chunk_scan (c, left, &out2in, &handed_in);
+			left = 0;
 		}
-		k = step - NAT44_AT_FIND;
-		if (k < chunks)
-		{
-			c = &ring[k % NAT44_RING];
-			at = pkts + k * NAT44_CHUNK;
-			NAT44_BY_DIRECTION (c, nat44_chunk_find (&batch, c, at, dir));
-		}
-		k = step - NAT44_AT_STRAY;
-		if (k < chunks)
-		{
-			c = &ring[k % NAT44_RING];
-			for (uint32_t s = c->stray; mvt_unlikely (s); s &= s - 1)
-				nat44_stage_stray (&batch, &c->slot[__builtin_ctz (s)]);
-		}
-		k = step - NAT44_AT_REWRITE;
-		if (k < chunks)
-		{
-			c = &ring[k % NAT44_RING];
-			at = pkts + k * NAT44_CHUNK;
-			NAT44_BY_DIRECTION (c, special +=
-					       nat44_chunk_rewrite (nat, &batch, c, at, dir));
-		}
+		c = &ring[(step - NAT44_AT_PARSE) % NAT44_RING];
+		NAT44_BY_KIND (c, nat44_chunk_parse (&batch, c, n, kind));
+		c = &ring[(step - NAT44_AT_FIND) % NAT44_RING];
+		NAT44_BY_KIND (c, nat44_chunk_find (&batch, c, n, kind));
+		c = &ring[(step - NAT44_AT_STRAY) % NAT44_RING];
+		for (uint32_t s = c->stray; mvt_unlikely (s); s &= s - 1)
+			nat44_stage_stray (&batch, &c->slot[__builtin_ctz (s)]);
+		c = &ring[(step - NAT44_AT_REWRITE) % NAT44_RING];
+		NAT44_BY_KIND (c, special += nat44_chunk_rewrite (nat, &batch, c, n, kind));
 	}
-	nat44_add (&nat->counters.received_in2out, n - out2in);
+	nat44_add (&nat->counters.received_in2out, n_pkts - out2in);
 	nat44_add (&nat->counters.received_out2in, out2in);
 	nat44_add (&nat->counters.handed_in, handed_in);
-	nat44_add (&nat->counters.translated_in2out, n - out2in - (special & 0xffff));
+	nat44_add (&nat->counters.translated_in2out, n_pkts - out2in - (special & 0xffff));
 	nat44_add (&nat->counters.translated_out2in, out2in - (special >> 16));
 	return (special & 0xffff) + (special >> 16);
 }
