@@ -10,6 +10,7 @@
  *   parse    check the headers, hash, ask for the bucket (in2out) or the slab's place (out2in)
  *   find     compare tags or read the place, ask for the entry
  *   stray    for the few without a candidate: their entry may lie in the alternate bucket
+ *   further  where mappings have further sessions: ask for the bucket of the packet's
  *   rewrite  verify the entry and rewrite; whatever is no plain hit takes the slow path, in order
  *
  * What the stages hand on is little and never trusted: a candidate is looked up before earlier
@@ -33,9 +34,13 @@
 #define NAT44_AT_FIND	 2u
 #define NAT44_AT_STRAY	 3u
 #define NAT44_AT_REWRITE 5u
-#define NAT44_RING	 8u /* chunks on their way; power of two */
+/* the same where there are further sessions */
+#define NAT44_AT_FURTHER	 4u
+#define NAT44_AT_REWRITE_FURTHER 6u
+#define NAT44_RING		 8u /* chunks on their way; power of two */
 
-_Static_assert (NAT44_AT_REWRITE < NAT44_RING, "a chunk keeps its place until the last stage");
+_Static_assert (NAT44_AT_REWRITE_FURTHER < NAT44_RING,
+		"a chunk keeps its place until the last stage");
 
 /* A packet between parse and rewrite. */
 typedef struct
@@ -47,11 +52,16 @@ typedef struct
 		mvt_entry_t *entry; /* candidate, not verified; line 0, which is never used: none */
 	};
 	uint64_t endpoint; /* word of the entry that the packet matches: nat44_endpoint */
-	uint32_t hash;	   /* in2out only */
-	uint32_t kind;	   /* proto and state LIVE as in the entry; NAT44_SPECIAL: not plain */
+	union
+	{
+		uint32_t hash;	  /* in2out only */
+		uint32_t session; /* from further on: first record of its bucket */
+	};
+	uint32_t kind; /* proto and state LIVE as in the entry; NAT44_* */
 } nat44_slot_t;
 
-#define NAT44_SPECIAL 3u /* no entry has this protocol */
+#define NAT44_SPECIAL 3u	 /* not plain; no entry has this protocol */
+#define NAT44_FURTHER (1u << 16) /* session is asked for */
 
 /* One chunk on its way through the stages. Nearly all are full and of one direction; those loops
  * are compiled for just that. */
@@ -76,6 +86,7 @@ typedef struct
 	const mvt_pool_t *pool;
 	mvt_entry_t *lines;
 	mvt_hosts_t *hosts;
+	mvt_sessions_t *sessions;
 	const uint32_t *timeouts;
 	uint32_t now;
 } nat44_batch_t;
@@ -212,60 +223,156 @@ nat44_stage_stray (const nat44_batch_t *batch, nat44_slot_t *slot)
 	mvt_hosts_prefetch_record (batch->hosts, (uint32_t) slot->endpoint, 0);
 }
 
-/* The entry is this endpoint's live mapping, and nothing more about sessions or filtering has to be
- * asked: endpoint-independent and untracked, or of the inline session, TCP in mid-life. */
-static inline __attribute__ ((always_inline)) bool
-nat44_plain_hit (const nat44_batch_t *batch, const mvt_entry_t *e, const nat44_slot_t *slot,
-		 const uint8_t *p, unsigned dir)
+static inline uint32_t
+nat44_line_of (const nat44_batch_t *batch, const mvt_entry_t *e)
 {
-	if (dir == MVT_IN2OUT)
+	return (uint32_t) (e - batch->lines);
+}
+
+/* The entry is this endpoint's live mapping, and its packet leads out. */
+static inline __attribute__ ((always_inline)) bool
+nat44_is_mapping (const nat44_batch_t *batch, const mvt_entry_t *e, const nat44_slot_t *slot,
+		  const uint8_t *p, unsigned dir)
+{
+	if (dir == MVT_OUT2IN) /* of the state only LIVE counts */
+		return ((nat44_word (&e->ext_addr) ^ slot->endpoint ^ (uint64_t) slot->kind << 48)
+			<< 7) == 0;
+	return mvt_likely (nat44_word (&e->in_addr) == slot->endpoint) &&
+	       mvt_likely (((nat44_half (&e->proto) ^ slot->kind) & (MVT_ENTRY_LIVE << 8 | 0xff)) ==
+			   0) &&
+	       mvt_likely (!mvt_policy_special (batch->policy, mvt_load32 (p + 16)));
+}
+
+/* The remote endpoint that tells the sessions of a mapping apart: where a datagram is filtered by
+ * address alone, its session has port 0 (nat44_mapping.c). */
+typedef struct
+{
+	uint32_t addr;
+	uint16_t port;
+} nat44_remote_t;
+
+static inline __attribute__ ((always_inline)) nat44_remote_t
+nat44_remote (const mvt_entry_t *e, const uint8_t *p, unsigned proto, unsigned dir)
+{
+	bool by_address = proto == MVT_PROTO_UDP && e->filter == MVT_FILTER_AD;
+
+	return (nat44_remote_t){ mvt_load32 (p + (dir == MVT_IN2OUT ? 16 : 12)),
+				 by_address ? 0 : mvt_load16 (p + (dir == MVT_IN2OUT ? 22 : 20)) };
+}
+
+/* False: it has expired. */
+static inline __attribute__ ((always_inline)) bool
+nat44_refresh (const nat44_batch_t *batch, uint32_t *last, uint16_t tclass)
+{
+	if (*last == batch->now)
+		return true;
+	if (mvt_unlikely (nat44_idle_too_long (batch->now, *last, batch->timeouts[tclass])))
+		return false;
+	*last = batch->now;
+	return true;
+}
+
+/* Ask for the session of a packet whose mapping has further ones. It may yet be the inline one:
+ * telling them apart here is a branch that nobody can predict. */
+static inline __attribute__ ((always_inline)) void
+nat44_stage_further (const nat44_batch_t *batch, const mvt_pkt_t *pkt, nat44_slot_t *slot,
+		     unsigned dir)
+{
+	const mvt_entry_t *e = slot->entry;
+
+	if (mvt_likely (e->sessions == MVT_NONE) || slot->kind == NAT44_SPECIAL)
+		return;
+	nat44_remote_t remote = nat44_remote (e, pkt->l3, (uint8_t) slot->kind, dir);
+	slot->session = mvt_sessions_bucket (batch->sessions, nat44_line_of (batch, e), remote.addr,
+					     remote.port);
+	slot->kind |= NAT44_FURTHER;
+	__builtin_prefetch (mvt_sessions_at (batch->sessions, slot->session), 1);
+}
+
+/* A packet whose mapping has further sessions: of the inline one or of the one that was asked for,
+ * chosen by arithmetic, since nobody can predict a branch. */
+static inline __attribute__ ((always_inline)) bool
+nat44_is_of_session (const nat44_batch_t *batch, mvt_entry_t *e, const nat44_slot_t *slot,
+		     nat44_remote_t remote, const uint8_t *p, unsigned proto)
+{
+	uint32_t line = nat44_line_of (batch, e);
+	mvt_session_t *bucket = mvt_sessions_at (batch->sessions, slot->session), *s = bucket;
+	uint64_t differs = mvt_sessions_candidate (&s, line, remote.addr, remote.port);
+	bool is_inline = (e->rem_addr == remote.addr) & (e->rem_port == remote.port);
+	uintptr_t if_inline = -(uintptr_t) is_inline;
+	if (mvt_unlikely (differs & ~if_inline) && bucket->passed)
 	{
-		if (mvt_unlikely (nat44_word (&e->in_addr) != slot->endpoint))
-			return false;
-		if (mvt_unlikely ((nat44_half (&e->proto) ^ slot->kind) &
-				  (MVT_ENTRY_LIVE << 8 | 0xff)))
-			return false;
-		if (mvt_unlikely (mvt_policy_special (batch->policy, mvt_load32 (p + 16))))
+		s = bucket + MVT_SESSION_SLOTS;
+		differs = mvt_sessions_candidate (&s, line, remote.addr, remote.port);
+	}
+	uint32_t *last = (uint32_t *) ((uintptr_t) &s->last ^
+				       (((uintptr_t) &s->last ^ (uintptr_t) &e->last) & if_inline));
+
+	if (mvt_unlikely (differs & ~if_inline))
+		return false;
+	if (proto == MVT_PROTO_TCP)
+	{
+		uintptr_t tcp_state = s->tcp_state ^ ((s->tcp_state ^ e->tcp_state) & if_inline);
+		if (mvt_unlikely (!mvt_tcp_quiet ((uint8_t) tcp_state, p[33])))
 			return false;
 	}
-	else if (mvt_unlikely (
-			 ((nat44_word (&e->ext_addr) ^ slot->endpoint ^ (uint64_t) slot->kind << 48)
-			  << 7) != 0)) /* of the state only LIVE counts */
-		return false;
-	bool tcp = (uint8_t) slot->kind == MVT_PROTO_TCP;
-	if (!tcp && mvt_likely (e->filter == MVT_FILTER_EI))
+	if (mvt_likely (((*last ^ batch->now) | (e->last ^ batch->now)) == 0))
 		return true;
-	/* filtered by address alone, a datagram's session has port 0 (nat44_mapping.c) */
-	uint16_t rem_port = mvt_load16 (p + (dir == MVT_IN2OUT ? 22 : 20));
-	if (!tcp && e->filter == MVT_FILTER_AD)
-		rem_port = 0;
-	return mvt_likely (e->rem_addr == mvt_load32 (p + (dir == MVT_IN2OUT ? 16 : 12)) &&
-			   e->rem_port == rem_port &&
-			   (!tcp || mvt_tcp_quiet (e->tcp_state, p[33])));
+	/* an expired inline session is to be replaced, and the first segment of a further one in a
+	 * second renews the permission of its address too */
+	if (nat44_idle_too_long (batch->now, e->last, batch->timeouts[e->tclass]) ||
+	    (!is_inline && proto == MVT_PROTO_TCP && e->filter == MVT_FILTER_AD &&
+	     *last != batch->now))
+		return false;
+	return nat44_refresh (batch, last,
+			      is_inline ? e->tclass
+					: (uint16_t) (e->policy * MVT_TIMEOUT_N + s->tclass));
+}
+
+/* Nothing more about sessions or filtering has to be asked: endpoint-independent and untracked, or
+ * of a session that is there, TCP in mid-life. */
+static inline __attribute__ ((always_inline)) bool
+nat44_is_admitted (const nat44_batch_t *batch, mvt_entry_t *e, const nat44_slot_t *slot,
+		   const uint8_t *p, unsigned proto, unsigned dir)
+{
+	if (proto == MVT_PROTO_TCP || mvt_unlikely (e->filter != MVT_FILTER_EI))
+	{
+		nat44_remote_t remote = nat44_remote (e, p, proto, dir);
+		if (slot->kind & NAT44_FURTHER)
+			return nat44_is_of_session (batch, e, slot, remote, p, proto);
+		if (mvt_unlikely (e->rem_addr != remote.addr || e->rem_port != remote.port))
+			return false;
+		if (proto == MVT_PROTO_TCP && mvt_unlikely (!mvt_tcp_quiet (e->tcp_state, p[33])))
+			return false;
+	}
+	return nat44_refresh (batch, &e->last, e->tclass);
+}
+
+static inline __attribute__ ((always_inline)) bool
+nat44_hit (const nat44_batch_t *batch, mvt_pkt_t *pkt, const nat44_slot_t *slot, unsigned proto,
+	   unsigned dir)
+{
+	mvt_entry_t *e = slot->entry;
+
+	if (mvt_unlikely (!nat44_is_admitted (batch, e, slot, pkt->l3, proto, dir)))
+		return false;
+	e->packets[dir]++;
+	pkt->verdict = MVT_VERDICT_TRANSLATED;
+	mvt_rewrite_plain (pkt->l3, (uint8_t) proto, dir,
+			   dir == MVT_IN2OUT ? e->ext_addr : e->in_addr,
+			   dir == MVT_IN2OUT ? e->ext_port : e->in_port, e->delta_ip, e->delta_l4);
+	return true;
 }
 
 static inline __attribute__ ((always_inline)) bool
 nat44_stage_rewrite (const nat44_batch_t *batch, mvt_pkt_t *pkt, const nat44_slot_t *slot,
 		     unsigned dir)
 {
-	mvt_entry_t *e = slot->entry;
-	uint8_t *p = pkt->l3;
-
-	if (mvt_unlikely (!nat44_plain_hit (batch, e, slot, p, dir)))
+	if (mvt_unlikely (!nat44_is_mapping (batch, slot->entry, slot, pkt->l3, dir)))
 		return false;
-	if (e->last != batch->now)
-	{
-		if (mvt_unlikely (
-			    nat44_idle_too_long (batch->now, e->last, batch->timeouts[e->tclass])))
-			return false;
-		e->last = batch->now;
-	}
-	e->packets[dir]++;
-	pkt->verdict = MVT_VERDICT_TRANSLATED;
-	mvt_rewrite_plain (p, (uint8_t) slot->kind, dir,
-			   dir == MVT_IN2OUT ? e->ext_addr : e->in_addr,
-			   dir == MVT_IN2OUT ? e->ext_port : e->in_port, e->delta_ip, e->delta_l4);
-	return true;
+	return (uint8_t) slot->kind == MVT_PROTO_UDP
+		       ? nat44_hit (batch, pkt, slot, MVT_PROTO_UDP, dir)
+		       : nat44_hit (batch, pkt, slot, MVT_PROTO_TCP, dir);
 }
 
 /* Everything that is no plain hit; nat44.c. plain: mvt_packet_plain said so. */
@@ -332,6 +439,18 @@ nat44_chunk_find (const nat44_batch_t *batch, nat44_chunk_t *c, uint32_t n, unsi
 	c->stray = stray;
 }
 
+static inline __attribute__ ((always_inline)) void
+nat44_chunk_further (const nat44_batch_t *batch, nat44_chunk_t *c, uint32_t n, unsigned kind)
+{
+	const mvt_pkt_t *pkts = c->pkts;
+
+	for (uint32_t i = 0; i < n; i++)
+		if ((kind == NAT44_MIXED ? pkts[i].dir : kind) == MVT_IN2OUT)
+			nat44_stage_further (batch, &pkts[i], &c->slot[i], MVT_IN2OUT);
+		else
+			nat44_stage_further (batch, &pkts[i], &c->slot[i], MVT_OUT2IN);
+}
+
 /* Returns how many were no plain hits, by direction: out2in << 16 | in2out. */
 static inline __attribute__ ((always_inline)) uint32_t
 nat44_chunk_rewrite (mvt_nat44_t *nat, const nat44_batch_t *batch, nat44_chunk_t *c, uint32_t n,
@@ -387,12 +506,15 @@ nat44_process_inline (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n_pkts, uint32
 		.pool = nat->pool,
 		.lines = mvt_pool_line (nat->pool, 0),
 		.hosts = nat->hosts,
+		.sessions = nat->sessions,
 		.timeouts = nat->timeouts,
 		.now = now,
 	};
 	nat44_chunk_t ring[NAT44_RING], *c;
 	uint32_t special = 0, out2in = 0, handed_in = 0;
-	uint32_t steps = (n_pkts + NAT44_CHUNK - 1) / NAT44_CHUNK + NAT44_AT_REWRITE;
+	bool sessions = mvt_sessions_count (nat->sessions) != 0;
+	uint32_t at_rewrite = sessions ? NAT44_AT_REWRITE_FURTHER : NAT44_AT_REWRITE;
+	uint32_t steps = (n_pkts + NAT44_CHUNK - 1) / NAT44_CHUNK + at_rewrite;
 
 	for (uint32_t i = 0; i < NAT44_RING; i++)
 		nat44_chunk_empty (&ring[i]);
@@ -417,7 +539,12 @@ nat44_process_inline (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n_pkts, uint32
 		c = &ring[(step - NAT44_AT_STRAY) % NAT44_RING];
 		for (uint32_t s = c->stray; mvt_unlikely (s); s &= s - 1)
 			nat44_stage_stray (&batch, &c->slot[__builtin_ctz (s)]);
-		c = &ring[(step - NAT44_AT_REWRITE) % NAT44_RING];
+		if (mvt_unlikely (sessions))
+		{
+			c = &ring[(step - NAT44_AT_FURTHER) % NAT44_RING];
+			NAT44_BY_KIND (c, nat44_chunk_further (&batch, c, n, kind));
+		}
+		c = &ring[(step - at_rewrite) % NAT44_RING];
 		NAT44_BY_KIND (c, special += nat44_chunk_rewrite (nat, &batch, c, n, kind));
 	}
 	nat44_add (&nat->counters.received_in2out, n_pkts - out2in);

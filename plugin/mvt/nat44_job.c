@@ -202,6 +202,31 @@ nat44_gauges (mvt_nat44_t *nat)
 		nat44_set (&c->starved_slot, (uint64_t) starved + 1);
 }
 
+/* The sessions of entries that are looked at together, one of each at a time: their chains lead all
+ * over the table, and following one after the other waits for every link. */
+static void
+ask_for_sessions (mvt_nat44_t *nat, mvt_entry_t *const *entries, uint32_t n)
+{
+	uint32_t at[WALK_MAX], going = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		if ((at[going] = entries[i]->sessions) != MVT_NONE)
+			going++;
+	for (uint32_t look = 0; look < SWEEP_SESSIONS && going; look++)
+	{
+		uint32_t left = 0;
+		for (uint32_t i = 0; i < going; i++)
+		{
+			__builtin_prefetch (mvt_sessions_at (nat->sessions, at[i]));
+			__builtin_prefetch (mvt_sessions_sibling (nat->sessions, at[i]));
+		}
+		for (uint32_t i = 0; i < going; i++)
+			if ((at[left] = *mvt_sessions_sibling (nat->sessions, at[i])) != MVT_NONE)
+				left++;
+		going = left;
+	}
+}
+
 /* Look at some entries in arena order and end the expired ones. The walk itself touches only the
  * slabs' bitmaps, so the entries can be asked for together. */
 static uint32_t
@@ -218,6 +243,7 @@ sweep (mvt_nat44_t *nat, uint32_t now, uint32_t lines)
 			mvt_pool_walk (nat->pool, &nat->sweep, entries, budget, budget, &wrapped);
 		for (uint32_t i = 0; i < n; i++)
 			__builtin_prefetch (entries[i]);
+		ask_for_sessions (nat, entries, n);
 		for (uint32_t i = 0; i < n; i++)
 		{
 			mvt_entry_t *e = entries[i];
@@ -600,10 +626,10 @@ mvt_nat44_verify (const mvt_nat44_t *nat)
 			if (host->addr != e->in_addr || !host->count[e->proto])
 				return __LINE__;
 			for (uint32_t s = e->sessions; s != MVT_NONE;
-			     s = mvt_sessions_at (n->sessions, s)->sibling)
+			     s = *mvt_sessions_sibling (n->sessions, s))
 			{
 				sessions++;
-				if (mvt_sessions_at (n->sessions, s)->line !=
+				if (mvt_session_line (mvt_sessions_at (n->sessions, s)) !=
 				    mvt_pool_line_of (nat->pool, e))
 					return __LINE__;
 			}

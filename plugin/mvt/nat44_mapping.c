@@ -12,9 +12,9 @@
 /* ---- sessions ---- */
 
 static bool
-session_expired (const mvt_nat44_t *nat, const mvt_session_t *s, uint32_t now)
+session_expired (const mvt_nat44_t *nat, const mvt_entry_t *e, const mvt_session_t *s, uint32_t now)
 {
-	return nat44_idle_too_long (now, s->last, nat->timeouts[s->tclass]);
+	return nat44_idle_too_long (now, s->last, nat->timeouts[nat44_tclass (e, s->tclass)]);
 }
 
 /* A record that only says "this address was spoken to" (address-dependent filtering of TCP). It
@@ -36,19 +36,20 @@ prune_sessions (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t now, uint32_t look)
 	while (*link != MVT_NONE && look)
 	{
 		mvt_session_t *s = mvt_sessions_at (nat->sessions, *link);
-		if (session_expired (nat, s, now))
+		if (session_expired (nat, e, s, now))
 		{
 			mvt_sessions_unlink (nat->sessions, link);
 			continue;
 		}
 		/* relative to now, so that a wrapping tick does not matter */
-		int64_t end = (int64_t) nat->timeouts[s->tclass] - (int32_t) (now - s->last);
+		int64_t end = (int64_t) nat->timeouts[nat44_tclass (e, s->tclass)] -
+			      (int32_t) (now - s->last);
 		if (!is_permission (e, s) && (!best || end > best_end))
 		{
 			best = link;
 			best_end = end;
 		}
-		link = &s->sibling;
+		link = mvt_sessions_sibling (nat->sessions, *link);
 		look--;
 	}
 	return best;
@@ -76,7 +77,7 @@ nat44_revive (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t now)
 	e->rem_addr = s->rem_addr;
 	e->rem_port = s->rem_port;
 	e->tcp_state = s->tcp_state;
-	e->tclass = s->tclass;
+	e->tclass = nat44_tclass (e, s->tclass);
 	e->last = s->last;
 	mvt_sessions_unlink (nat->sessions, best);
 	return true;
@@ -86,8 +87,7 @@ uint32_t
 nat44_sessions_of (mvt_nat44_t *nat, const mvt_entry_t *e)
 {
 	uint32_t n = e->rem_addr != 0;
-	for (uint32_t i = e->sessions; i != MVT_NONE;
-	     i = mvt_sessions_at (nat->sessions, i)->sibling)
+	for (uint32_t i = e->sessions; i != MVT_NONE; i = *mvt_sessions_sibling (nat->sessions, i))
 		n++;
 	return n;
 }
@@ -96,15 +96,13 @@ nat44_sessions_of (mvt_nat44_t *nat, const mvt_entry_t *e)
  * to refuse: the mapping goes on with the state it has. */
 static bool
 session_add (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint16_t rem_port,
-	     uint8_t tcp_state, uint16_t tclass, uint32_t now, mvt_drop_t *drop)
+	     uint8_t tcp_state, unsigned tclass, uint32_t now, mvt_drop_t *drop)
 {
 	mvt_session_t *s = mvt_sessions_add (nat->sessions, &e->sessions,
 					     mvt_pool_line_of (nat->pool, e), rem_addr, rem_port);
 	if (s)
 	{
-		s->tcp_state = tcp_state;
-		s->tclass = tclass;
-		s->last = now;
+		mvt_session_set (s, tcp_state, tclass, now);
 		NAT44_COUNT (nat, sessions_created);
 		return true;
 	}
@@ -147,7 +145,7 @@ admit_datagram (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint16_t re
 	}
 	mvt_session_t *s = mvt_sessions_find (nat->sessions, mvt_pool_line_of (nat->pool, e),
 					      rem_addr, rem_port);
-	if (dir == MVT_OUT2IN && (!s || session_expired (nat, s, now)))
+	if (dir == MVT_OUT2IN && (!s || session_expired (nat, e, s, now)))
 	{
 		*drop = MVT_DROP_FILTERED;
 		return false;
@@ -157,7 +155,7 @@ admit_datagram (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint16_t re
 		s->last = now;
 		return true;
 	}
-	return session_add (nat, e, rem_addr, rem_port, 0, e->tclass, now, drop);
+	return session_add (nat, e, rem_addr, rem_port, 0, e->tclass % MVT_TIMEOUT_N, now, drop);
 }
 
 /* Address-dependent filtering lets any port of an address in that the host has spoken to. Sessions
@@ -174,9 +172,7 @@ permit_address (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint32_t no
 		s = mvt_sessions_add (nat->sessions, &e->sessions, line, rem_addr, 0);
 	if (!s)
 		return;
-	s->tcp_state = MVT_TCP_CLOSED;
-	s->tclass = nat44_tclass (e, MVT_TIMEOUT_TCP_ESTABLISHED);
-	s->last = now;
+	mvt_session_set (s, MVT_TCP_CLOSED, MVT_TIMEOUT_TCP_ESTABLISHED, now);
 }
 
 static bool
@@ -184,7 +180,7 @@ address_permitted (mvt_nat44_t *nat, const mvt_entry_t *e, uint32_t rem_addr, ui
 {
 	const mvt_session_t *s =
 		mvt_sessions_find (nat->sessions, mvt_pool_line_of (nat->pool, e), rem_addr, 0);
-	return s && !session_expired (nat, s, now);
+	return s && !session_expired (nat, e, s, now);
 }
 
 /* A segment of a connection that is not known. */
@@ -211,14 +207,12 @@ admit_tcp_new (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, mvt
 	/* The inside may go on with a connection whose session is gone; it gets the transitory time
 	 * to prove itself. */
 	state = opens ? mvt_tcp_next (MVT_TCP_CLOSED, dir, parsed->tcp_flags) : MVT_TCP_TRANS;
-	uint16_t tclass = nat44_tclass (e, mvt_tcp_timeout (state));
+	uint8_t tclass = mvt_tcp_timeout (state);
 	if (e->filter == MVT_FILTER_AD)
 		permit_address (nat, e, rem_addr, now);
 	if (old)
 	{
-		old->tcp_state = state;
-		old->tclass = tclass;
-		old->last = now;
+		mvt_session_set (old, state, tclass, now);
 		return true;
 	}
 	return session_add (nat, e, rem_addr, rem_port, state, tclass, now, drop);
@@ -239,11 +233,10 @@ admit_tcp (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, uint32_
 	}
 	mvt_session_t *s = mvt_sessions_find (nat->sessions, mvt_pool_line_of (nat->pool, e),
 					      rem_addr, rem_port);
-	if (!s || session_expired (nat, s, now))
+	if (!s || session_expired (nat, e, s, now))
 		return admit_tcp_new (nat, e, parsed, s, rem_addr, rem_port, dir, now, drop);
-	s->tcp_state = mvt_tcp_next (s->tcp_state, dir, parsed->tcp_flags);
-	s->tclass = nat44_tclass (e, mvt_tcp_timeout (s->tcp_state));
-	s->last = now;
+	uint8_t state = mvt_tcp_next (s->tcp_state, dir, parsed->tcp_flags);
+	mvt_session_set (s, state, mvt_tcp_timeout (state), now);
 	if (e->filter == MVT_FILTER_AD)
 		permit_address (nat, e, rem_addr, now);
 	return true;
@@ -277,7 +270,7 @@ nat44_filter_allows (mvt_nat44_t *nat, const mvt_entry_t *e, const mvt_parsed_t 
 		return true;
 	const mvt_session_t *s = mvt_sessions_find (nat->sessions, mvt_pool_line_of (nat->pool, e),
 						    parsed->src, rem_port);
-	if (s && !session_expired (nat, s, now))
+	if (s && !session_expired (nat, e, s, now))
 		return true;
 	return e->proto == MVT_PROTO_TCP && e->filter == MVT_FILTER_AD &&
 	       address_permitted (nat, e, parsed->src, now);

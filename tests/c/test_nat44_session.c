@@ -255,6 +255,43 @@ test_expired_sessions_filter_again (void **state)
 	world_stop (&w);
 }
 
+/* Address-dependent filtering: an address stays let in for as long as any connection with it goes
+ * on, the mapping's first or a further one. */
+static void
+test_connections_keep_their_address_permitted (void **state)
+{
+	(void) state;
+	world_t w;
+	world_defaults (&w);
+	memset (w.policy.filter, MVT_FILTER_AD, sizeof w.policy.filter);
+	world_start (&w);
+	uint32_t ext;
+	uint16_t port;
+	uint8_t reason;
+	for (uint32_t remote = 1; remote <= 2; remote++)
+	{
+		open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + remote, 80, &ext, &port);
+		from_outside (&w, TCP, WORLD_REMOTE + remote, 80, ext, port, SYN | ACK, &reason);
+	}
+	for (unsigned i = 0; i < 9; i++)
+	{
+		w.now += 1000;
+		for (uint32_t remote = 1; remote <= 2; remote++)
+			for (unsigned twice = 0; twice < 2; twice++)
+				assert_int_equal (from_outside (&w, TCP, WORLD_REMOTE + remote, 80,
+								ext, port, ACK, &reason),
+						  MVT_VERDICT_TRANSLATED);
+	}
+	assert_int_equal (from_outside (&w, TCP, WORLD_REMOTE + 2, 81, ext, port, SYN, &reason),
+			  MVT_VERDICT_TRANSLATED);
+	/* and no longer than that */
+	w.now += 7441;
+	assert_int_equal (from_outside (&w, TCP, WORLD_REMOTE + 2, 82, ext, port, SYN, &reason),
+			  MVT_VERDICT_DROPPED);
+	world_verify (&w);
+	world_stop (&w);
+}
+
 int
 main (void)
 {
@@ -262,6 +299,7 @@ main (void)
 		cmocka_unit_test (test_filtering),
 		cmocka_unit_test (test_session_table_full),
 		cmocka_unit_test (test_mapping_lives_with_its_sessions),
+		cmocka_unit_test (test_connections_keep_their_address_permitted),
 		cmocka_unit_test (test_tcp_without_syn_makes_nothing),
 		cmocka_unit_test (test_longest_lived_session_moves_inline),
 		cmocka_unit_test (test_permission_is_no_session),
