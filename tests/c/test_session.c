@@ -30,7 +30,7 @@ sessions_new (uint32_t max)
 	mvt_sessions_t *s;
 
 	counts = (fixture_mem_t){ .refuse_after = -1 };
-	mem = (mvt_mem_t){ fixture_alloc, fixture_free, &counts };
+	mem = (mvt_mem_t){ .alloc = fixture_alloc, .free = fixture_free, .ctx = &counts };
 	mvt_secret_init (&secret, seed);
 	s = mvt_sessions_new (max, &secret, &mem);
 	assert_non_null (s);
@@ -128,7 +128,7 @@ test_refused_memory (void **state)
 	for (int i = 0; i < 3; i++)
 	{
 		counts = (fixture_mem_t){ .refuse_after = i };
-		mem = (mvt_mem_t){ fixture_alloc, fixture_free, &counts };
+		mem = (mvt_mem_t){ .alloc = fixture_alloc, .free = fixture_free, .ctx = &counts };
 		assert_null (mvt_sessions_new (MAX, &secret, &mem));
 		assert_int_equal (counts.live, 0);
 	}
