@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulator import (  # type: ignore[import-not-found]
     LIMIT,
+    POOL,
     SimDataplane,
     SimInstance,
 )
@@ -30,6 +31,7 @@ from hashmvt.model import Endpoint, InstanceState, Proto
 
 if TYPE_CHECKING:
     from hashmvt.dataplane.base import Dataplane
+    from hashmvt.model import HomeMap
 
 
 QUIET_STEPS = 12
@@ -235,6 +237,72 @@ async def test_hosts_that_stay_at_a_draining_instance_are_opened() -> None:
     await world.settle()
     assert world.sim.packet(Endpoint(host, 2, Proto.UDP)) == 0
     assert world.sim.packet(Endpoint(host, 3, Proto.UDP)) == 1
+
+
+async def opened_and_given_on() -> tuple[World, Endpoint]:
+    """Hosts of 0 were opened towards 2, then 2 was scaled in to 1: their endpoints live at 0."""
+    world = World(1, initial=2)
+    for host in world.hosts:
+        for port in range(1, 4):
+            world.sim.packet(Endpoint(host, port, Proto.UDP))
+    await world.controller.begin_scale_out(source=0, open_hosts=True)
+    await world.settle()
+    pinned = world.sim.home_map.pins[0].endpoint
+    for number in range(LIMIT // 4):  # 1 is the least loaded one
+        world.sim.packet(Endpoint(pinned.addr, 1000 + number, Proto.UDP))
+    for endpoint in list(world.sim.instances[2].mapped):
+        world.sim.end(endpoint)
+    world.sim.instances[0].mapped |= {
+        Endpoint(IPv4Address("10.0.0.200"), n, Proto.UDP): POOL[0] for n in range(100)
+    }
+    operation = await world.controller.begin_scale_in(2)
+    assert operation.heir == 1
+    while world.controller.operation:
+        await world.controller.step()
+    world.controller.desired = Desired(fewest=2)
+    while not all(r.instance == 1 for r in world.sim.home_map.ranges if homemap.is_pin(r)):
+        world.now += 11.0
+        world.sim.moment += 1
+        await world.controller.step()
+    return world, pinned
+
+
+async def test_an_instance_that_serves_nobody_ends_though_others_hold_pins() -> None:
+    world, pinned = await opened_and_given_on()
+    await world.settle()
+    assert world.sim.packet(pinned) == 0
+    assert world.sim.home_map.pins
+    assert 2 not in homemap.named(world.sim.home_map)
+    assert world.sim.instances[2].state is InstanceState.SPARE
+
+
+async def test_a_pin_that_lost_its_condition_gets_it_back_before_it_is_taken_back() -> None:
+    """An endpoint that came back at 0 between the look and the new map was mapped at 1 too."""
+    world, pinned = await opened_and_given_on()
+    world.sim.end(pinned)
+    came_back: list[int | None] = []
+
+    def comes_back() -> None:
+        publishing = all(pin.endpoint != pinned for pin in world.sim.home_map.pins)
+        if not publishing and world.sim.owner(pinned) is None:
+            came_back.append(world.sim.packet(pinned))
+
+    world.now += 11.0
+    reads = world.sim.set_home
+
+    async def set_home(home: HomeMap) -> None:
+        comes_back()
+        await reads(home)
+
+    world.sim.set_home = set_home
+    await world.settle()
+    assert came_back
+    assert world.sim.packet(pinned) == came_back[0]
+    for endpoint in list(world.sim.instances[0].mapped):
+        world.sim.end(endpoint)
+    await world.settle()
+    world.check_settled()
+    assert world.sim.home_map.pins == ()
 
 
 async def test_memory_pressure_triggers_one_scale_out_until_measured_twice() -> None:

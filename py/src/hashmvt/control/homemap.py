@@ -22,7 +22,9 @@ have seen before the next.
 *Opened hosts.* Opening closes a host's /32 by endpoint: A creates nothing new for it. Its live
 endpoints at A are read, the swap makes the host B's, with the external address that it keeps, and
 pins those endpoints to A. Its range, too, goes on closing by endpoint while there are any, so
-that an endpoint that ends at A never comes back there.
+that an endpoint that ends at A never comes back there. When the host moves on to C meanwhile, its
+range closes from B; A's pins lose that condition. They get it back when B has no pins (any more),
+and only then are those taken back whose endpoints are gone: B, which serves nobody, may end.
 
 A region whose range is a bucket table keeps a table: a copy in which B stands for A.
 """
@@ -281,8 +283,10 @@ def settle(
     """
     edit, index = _Edit(home), _Index(home)
     for pin in home.pins:
-        if (pin.realm, pin.endpoint, pin.instance) not in alive.endpoints:
-            edit.unpin(pin)  # where it stood nothing new is made
+        entry = index.by_key.get((pin.realm, _host(pin.endpoint.addr)))
+        gone = (pin.realm, pin.endpoint, pin.instance) not in alive.endpoints
+        if gone and (entry is None or _ends_for_good(entry, pin)):
+            edit.unpin(pin)
     for entry in home.ranges:
         if not is_pin(entry):
             _settle_range(edit, home, index, entry)
@@ -295,6 +299,14 @@ def settle(
         if outer.closing is None and target is not None:
             _settle_host(edit, entry, target, alive)
     return edit.done()
+
+
+def _ends_for_good(entry: HomeRange, pin: EndpointPin) -> bool:
+    """Does an endpoint that ends where it is pinned stay away, or has its host's range there?"""
+    move = entry.closing
+    return entry.instance == pin.instance or bool(
+        move and move.by_endpoint and move.from_instance == pin.instance
+    )
 
 
 def _settle_range(edit: _Edit, home: HomeMap, index: _Index, entry: HomeRange) -> None:
@@ -334,18 +346,22 @@ def _settle_opened(edit: _Edit, entry: HomeRange, target: int, alive: Alive) -> 
     here = entry.instance
     if here is None:
         return
-    pinned = []
+    pinned: list[EndpointPin] = []
     for pin in edit.pins_of(entry.realm, entry.prefix.network_address):
         if pin.instance == here:
             edit.unpin(pin)  # its host's range says the same
         else:
             pinned.append(pin)
+    bound = [pin for pin in pinned if _ends_for_good(entry, pin)]
     if here != target:
         # Pins of one owner lose their condition while the next one's endpoints are read, so none
         # of them may end meanwhile.
-        if all(pin.endpoint in alive.lasting for pin in pinned):
+        if all(pin.endpoint in alive.lasting for pin in bound):
             move = Closing(here, target, by_endpoint=True)
             edit.put(replace(entry, closing=move), Owner(here))
+    elif pinned and not bound:
+        move = Closing(pinned[0].instance, here, by_endpoint=True)
+        edit.put(replace(entry, closing=move), Owner(here))
     elif not pinned:
         if entry.closing:
             edit.put(replace(entry, closing=None), Owner(here))
