@@ -366,6 +366,31 @@ async def test_instances_that_fail_together_are_left_alone() -> None:
     assert world.sim.home_map.version == 1
 
 
+@pytest.mark.parametrize("drains", [False, True])
+async def test_a_new_coordinator_says_what_it_does_with_a_scale_out(drains: bool) -> None:
+    """It goes on to a spare instance; with one that serves hosts it cannot know what was begun."""
+    world = filled()
+    if drains:
+        await world.controller.begin_scale_out(open_hosts=True)
+        await world.settle()
+        for host in world.hosts:
+            world.sim.packet(Endpoint(host, 7, Proto.UDP))
+        await world.controller.begin_scale_in(1)
+        await world.settle()
+    await world.controller.begin_scale_out(target=1)
+    while not world.controller.steps[-1].text.startswith("(iii)"):
+        await world.controller.step()
+    world.controller = world.start()
+    await world.settle()
+    world.check_settled()
+    begun = world.controller.steps[0].text
+    if drains:
+        assert begun.startswith("scale-in of instance 1 to 0: begun, it serves hosts and no range")
+        assert "scale-out to it was not before its first range moved" in begun
+    else:
+        assert begun == "scale-out of instance 0 to 1: begun, it was begun and not ended"
+
+
 async def test_commands_are_refused_with_a_reason() -> None:
     world = filled()
     with pytest.raises(Busy, match="only active one"):

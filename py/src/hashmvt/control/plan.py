@@ -8,7 +8,8 @@ itself, so that whoever starts anew, after a crash at any point, goes on where t
     a range waits for its swap     read and swap (second and third beat)
     rules older than the home map  give the dispatcher the new ones
     active, and no range names it  a scale-out was begun: go on with it; or, if it has mappings or
-                                   pins, a scale-in: go on with that
+                                   pins, a scale-in: go on with that. A scale-out to one that still
+                                   drained looks the same; to take it back loses nothing
     draining                       it empties by itself; its pins are retired as hosts go
 
 An `Operation` is the intent of one scale-out or scale-in. It is only kept in memory, because the
@@ -321,7 +322,11 @@ def _unfinished(observed: Observed) -> tuple[Change, ...]:
             continue
         if one.mappings or one.id in anywhere:
             heir = min(others, key=_weight).id
-            return (Begin(ScaleIn(one.id, heir), "it was begun and not ended"),)
+            why = (
+                "it serves hosts and no range names it: a scale-in of it was not ended, or a "
+                "scale-out to it was not before its first range moved, which is taken back"
+            )
+            return (Begin(ScaleIn(one.id, heir), why),)
         source = max(others, key=_weight).id
         found = ScaleOut(source, one.id, sharded=one.free_blocks > 0)
         return (Begin(found, "it was begun and not ended"),)
