@@ -249,7 +249,7 @@ async def test_scale_out_and_in_by_command(path: Path) -> None:
         assert states == [InstanceState.ACTIVE, InstanceState.ACTIVE, InstanceState.SPARE]
         assert (await own.home()).version == (await own.rules()).version
         await own.aclose()
-        with pytest.raises(Rejected, match="no spare one"):
+        with pytest.raises(Rejected, match="instance 1 is active already"):
             await client.call(methods.SCALE_OUT, pb.ScaleOutRequest(target=1))
         with pytest.raises(Rejected, match="no host is called"):
             await client.call(methods.SCALE_IN, pb.ScaleInRequest(host="other", instance=1))

@@ -395,10 +395,16 @@ async def test_commands_are_refused_with_a_reason() -> None:
     world = filled()
     with pytest.raises(Busy, match="only active one"):
         await world.controller.begin_scale_in(0)
-    with pytest.raises(Busy, match="not active"):
+    with pytest.raises(Busy, match=r"instance 3 is spare: name an active one \(0\)"):
         await world.controller.begin_scale_in(3)
-    with pytest.raises(Busy, match="no spare one"):
+    with pytest.raises(Busy, match=r"instance 77 does not exist: name an active one \(0\)"):
+        await world.controller.begin_scale_in(77)
+    with pytest.raises(Busy, match=r"instance 2 is spare: name an active one \(0\)"):
+        await world.controller.begin_scale_out(source=2)
+    with pytest.raises(Busy, match=r"instance 0 is active already: name a spare one \(1, 2, 3\)"):
         await world.controller.begin_scale_out(target=0)
+    with pytest.raises(Busy, match=r"instance 9 does not exist: name a spare one \(1, 2, 3\)"):
+        await world.controller.begin_scale_out(target=9)
     await world.controller.begin_scale_out()
     with pytest.raises(Busy, match="is going on"):
         await world.controller.begin_scale_out()

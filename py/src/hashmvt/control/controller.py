@@ -129,9 +129,11 @@ class HostController:
             )
         states = {one.id: one.state for one in observed.instances}
         if source is None or states.get(source) is not InstanceState.ACTIVE:
-            raise Busy("no active instance can be relieved")
+            raise Busy(_no_active(source, states))
         if states.get(target, InstanceState.ACTIVE) is InstanceState.ACTIVE:
-            raise Busy(f"instance {target} is no spare one")
+            what = "is active already" if target in states else "does not exist"
+            others = [n for n, state in states.items() if state is not InstanceState.ACTIVE]
+            raise Busy(f"instance {target} {what}: name a spare one ({_list(others)}), or none")
         operation = ScaleOut(source, target, open_hosts=open_hosts)
         active = list(states.values()).count(InstanceState.ACTIVE)
         self._fewest = active + 1
@@ -148,10 +150,10 @@ class HostController:
         observed = await self._idle()
         states = {one.id: one.state for one in observed.instances}
         if states.get(instance) is not InstanceState.ACTIVE:
-            raise Busy(f"instance {instance} is not active")
+            raise Busy(_no_active(instance, states))
         heir = plans.heir_of(observed, instance)
         if heir is None:
-            raise Busy(f"instance {instance} is the only active one")
+            raise Busy(f"instance {instance} is the only active one: scale out first")
         operation = ScaleIn(instance, heir)
         self._fewest = list(states.values()).count(InstanceState.ACTIVE) - 1
         self._begin(operation, "by command")
@@ -525,3 +527,16 @@ class HostController:
         number = self.steps[-1].number + 1 if self.steps else 1
         self.steps.append(Step(number, time.time(), text))
         log.info("%s: %s", self._plane.capabilities.host, text)
+
+
+def _no_active(instance: int | None, states: dict[int, InstanceState]) -> str:
+    """Why an instance can be neither relieved nor scaled in."""
+    active = [number for number, state in states.items() if state is InstanceState.ACTIVE]
+    if instance is None:
+        return "no instance is active: restart the agent"
+    what = f"is {states[instance].name.lower()}" if instance in states else "does not exist"
+    return f"instance {instance} {what}: name an active one ({_list(active)})"
+
+
+def _list(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers)) or "there is none"
