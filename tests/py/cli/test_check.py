@@ -62,6 +62,23 @@ def test_warnings_do_not_fail(hashmvt: Callable[..., Result], config: Path) -> N
     )
 
 
+def test_files_of_tls_that_are_not_here_are_named(
+    hashmvt: Callable[..., Result], config: Path
+) -> None:
+    (config.parent / "mine.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    (config.parent / "odd.pem").write_text("colour: blue\n")
+    tls = "tls: {certificate: mine.pem, key: none.key, authority: odd.pem}"
+    config.write_text(config.read_text() + f'agent: {{listen: "127.0.0.1:7789", {tls}}}\n')
+    result = hashmvt("check", config)
+    assert result.code == 0
+    remedy = "put it there, in PEM, or name another file (warning)"
+    here = config.parent
+    assert result.err.splitlines() == [
+        f"{config}: agent.tls.key: {here}/none.key: no such file or directory; {remedy}",
+        f"{config}: agent.tls.authority: {here}/odd.pem: holds no PEM; {remedy}",
+    ]
+
+
 def test_tables_that_do_not_fit_here_are_refused(
     hashmvt: Callable[..., Result], config: Path
 ) -> None:

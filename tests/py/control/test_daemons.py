@@ -16,6 +16,7 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from errno import EBADFD
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,7 +48,6 @@ from hashmvt.model import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 CONFIG = """
 nat44:
@@ -389,21 +389,61 @@ async def test_no_coordinator_is_one_sentence(tmp_path: Path) -> None:
     await client.aclose()
 
 
-@pytest.mark.parametrize("module", ["agent", "coordinator"])
-def test_a_wrong_configuration_is_exit_2_and_starts_nothing(module: str, tmp_path: Path) -> None:
-    path = tmp_path / "bad.yaml"
-    path.write_text("nat44: {inside: [10.0.0.0/8], pool: [], colour: blue}\n")
-    done = subprocess.run(
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def start(module: str, path: Path) -> subprocess.CompletedProcess[str]:
+    """Run a daemon that ends at once."""
+    return subprocess.run(
         [sys.executable, "-m", f"hashmvt.control.{module}", "-c", str(path)],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=environment(),
     )
+
+
+@pytest.mark.parametrize("module", ["agent", "coordinator"])
+def test_a_wrong_configuration_is_exit_2_and_starts_nothing(module: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("nat44: {inside: [10.0.0.0/8], pool: [], colour: blue}\n")
+    done = start(module, path)
     assert done.returncode == 2
     assert "bad.yaml:1" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("module", ["agent", "coordinator"])
+def test_without_its_certificates_it_does_not_start(module: str, path: Path) -> None:
+    tls = "tls: {certificate: a.pem, key: a.key, authority: ca.pem}"
+    text = path.read_text().replace(
+        "heartbeat: 0.1,", f'heartbeat: 0.1, agents: ["127.0.0.1:1"], {tls},'
+    )
+    text = text.replace("agent.sock}", f'agent.sock, listen: "127.0.0.1:1", {tls}}}')
+    path.write_text(text)
+    done = start(module, path)
+    assert done.returncode == 2
+    assert f"{path}: {module}.tls.certificate: {path.parent}/a.pem: no such file" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_socket_that_cannot_be_made_is_one_sentence(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        daemon.StartError, match=r"the control socket /proc/x/a\.sock does not exist"
+    ):
+        daemon.clear_socket(Path("/proc/x/a.sock"), "an agent")
+    # gRPC would say it in lines of its own
+    code = (
+        "import asyncio, sys, pathlib; from hashmvt.control import daemon; "
+        "daemon.clear_socket = lambda *_: None; "
+        "asyncio.run(daemon.served((), pathlib.Path(sys.argv[1]) / 'none' / 'x', 'x').__aenter__())"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
+    assert "x cannot listen at" in done.stderr.splitlines()[-1]
+    assert "add_port" not in done.stderr
 
 
 async def test_an_agent_that_cannot_start_is_named(

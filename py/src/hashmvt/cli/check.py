@@ -11,7 +11,7 @@ import click
 
 from hashmvt.cli import USAGE
 from hashmvt.cli.output import Json, number, plural, size, write_json
-from hashmvt.config import Allocation, DataplaneKind
+from hashmvt.config import Allocation, DataplaneKind, tls_problems
 from hashmvt.config import check as check_file
 from hashmvt.errors import Problem
 
@@ -77,6 +77,8 @@ def command(file: Path, *, as_json: bool) -> int:
     if report.config and (refusal := _refusal(report.config)):
         report.problems.append(Problem(file, 0, refusal))
         report.config = None
+    if report.config:
+        report.warnings += _missing(report.config)
     if as_json:
         write_json(_json(report.problems, report.warnings, report.config))
     else:
@@ -101,6 +103,15 @@ def _refusal(config: Config) -> str:
     except Rejected as error:
         return str(error)
     return ""
+
+
+def _missing(config: Config) -> tuple[Problem, ...]:
+    """Return the files of TLS that this machine lacks; another one that uses the file has them."""
+    agent, coordinator = config.agent, config.coordinator
+    return (
+        *tls_problems(config.path, "agent.tls", agent.tls if agent.listen else None),
+        *tls_problems(config.path, "coordinator.tls", coordinator.tls),
+    )
 
 
 def _text(config: Config) -> str:

@@ -7,7 +7,7 @@ takes, with slots that stay stable over reloads; ``changes`` says what differs b
 
 from hashmvt.config.changes import Change, changes
 from hashmvt.config.plan import drained_slots, plan_policy
-from hashmvt.config.read import Report, check, load
+from hashmvt.config.read import Report, check, load, tls_problems
 from hashmvt.config.values import (
     AddressRange,
     AgentConfig,
@@ -59,4 +59,5 @@ __all__ = [
     "drained_slots",
     "load",
     "plan_policy",
+    "tls_problems",
 ]

@@ -10,6 +10,7 @@ but an RFC advises against.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 MAX_SOCKET_PATH = 107
 """Bytes: ``sun_path`` of Linux without its end."""
+_NO_FILES = (Path("/proc"), Path("/sys"))
 
 
 @dataclass(slots=True)
@@ -80,12 +82,20 @@ def _config(root: Section, path: Path, report: Report) -> Config | None:
     nat44 = read_nat44(root.sub("nat44"))
     dataplane = _dataplane(root.sub("dataplane"))
     _enough_blocks(root.sub("nat44"), nat44, dataplane.instances.max)
+    agent = _agent(root.sub("agent"), path.parent)
+    coordinator = _coordinator(root.sub("coordinator"), path.parent)
+    if os.path.normpath(agent.control) == os.path.normpath(coordinator.control):
+        root.sub("coordinator").problem_at(
+            "control",
+            f"agent and coordinator have one control socket, {agent.control}",
+            "write two paths",
+        )
     return Config(
         path=path,
         nat44=nat44,
         dataplane=dataplane,
-        agent=_agent(root.sub("agent"), path.parent),
-        coordinator=_coordinator(root.sub("coordinator"), path.parent),
+        agent=agent,
+        coordinator=coordinator,
         dispatcher=_dispatcher(root.sub("dispatcher")),
         log=_log(root.sub("log")),
         warnings=tuple(sorted(report.warnings, key=lambda p: p.line)),
@@ -188,17 +198,52 @@ def _tls(section: Section, base: Path) -> TlsConfig | None:
     )
 
 
+def tls_problems(path: Path, key: str, tls: TlsConfig | None) -> tuple[Problem, ...]:
+    """Return what is wrong with the files of ``tls`` on this machine.
+
+    They are no part of reading: one file serves several hosts, of which each has its own.
+    """
+    found = []
+    for name in ("certificate", "key", "authority") if tls else ():
+        file: Path = getattr(tls, name)
+        try:
+            reason = "" if b"-----BEGIN " in file.read_bytes() else "holds no PEM"
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+        if reason:
+            remedy = "put it there, in PEM, or name another file"
+            found.append(Problem(path, 0, f"{key}.{name}: {file}: {reason}", remedy))
+    return tuple(found)
+
+
 def _control(section: Section, base: Path, default: Path) -> Path:
     """Return the path of a socket, which the kernel keeps in few bytes."""
     path = base / section.word("control", str(default))
+    name = "control" if section.has("control") else ""
     length = len(os.fsencode(path))
     if length > MAX_SOCKET_PATH:
         section.problem_at(
-            "control" if section.has("control") else "",
+            name,
             f"{path} has {length} bytes, and the path of a socket at most {MAX_SOCKET_PATH}",
             "write a shorter path",
         )
+    elif what := _in_the_way(path):
+        section.problem_at(name, what, "name the path of a socket that can be made")
     return path
+
+
+def _in_the_way(path: Path) -> str:
+    """Return why no socket can be made at a path, as far as it can be seen; empty when it can."""
+    try:
+        mode = path.lstat().st_mode
+    except NotADirectoryError:
+        return f"the directory of {path} is none"
+    except OSError:  # there is nothing, or we may not look
+        fixed = next((top for top in _NO_FILES if path.is_relative_to(top)), None)
+        return f"no socket can be made in {fixed}, as {path} asks for" if fixed else ""
+    if stat.S_ISDIR(mode):
+        return f"{path} is a directory"
+    return "" if stat.S_ISSOCK(mode) else f"{path} exists and is no socket"
 
 
 def _agent(section: Section, base: Path) -> AgentConfig:

@@ -6,3 +6,9 @@
 * :mod:`hashmvt.control.plan`: what to do next, from what was wanted and observed; pure.
 * :mod:`hashmvt.control.agent`, :mod:`~hashmvt.control.coordinator`: the two daemons.
 """
+
+import os
+
+# gRPC writes lines of its own to standard error, beside the one sentence that says what is wrong;
+# it looks when it is imported
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")

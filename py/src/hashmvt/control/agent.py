@@ -329,6 +329,8 @@ async def run(path: Path) -> None:
     config = load(path)
     for warning in config.warnings:
         log.warning("%s", warning)
+    if config.agent.listen:
+        daemon.need_files(path, "agent.tls", config.agent.tls)
     daemon.clear_socket(config.agent.control, "an agent")
     stop, reload = asyncio.Event(), asyncio.Event()
     with daemon.signals(stop, reload):

@@ -355,6 +355,8 @@ async def run(path: Path) -> None:
 
     """
     config = load(path)
+    if config.coordinator.agents:
+        daemon.need_files(path, "coordinator.tls", config.coordinator.tls)
     daemon.clear_socket(config.coordinator.control, "a coordinator")
     if not config.coordinator.agents and keyfile.create_key(config.coordinator.key_file):
         log.info("made a new key for heartbeats: %s", config.coordinator.key_file)

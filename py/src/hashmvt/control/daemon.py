@@ -20,6 +20,7 @@ import grpc
 import grpc.aio
 
 from hashmvt import __version__
+from hashmvt.config import tls_problems
 from hashmvt.dataplane.rpc import methods
 from hashmvt.errors import ConfigError, HashMvtError
 
@@ -181,6 +182,17 @@ def answers(path: Path) -> bool:
     return not methods.unreachable(path, "")
 
 
+def need_files(path: Path, key: str, tls: TlsConfig | None) -> None:
+    """Refuse a configuration whose files of TLS are not here.
+
+    Raises:
+        ConfigError: names the files.
+
+    """
+    if problems := tls_problems(path, key, tls):
+        raise ConfigError(path, problems)
+
+
 def clear_socket(path: Path, what: str) -> None:
     """Make room for a control socket: its directory exists, and no dead socket is in the way.
 
@@ -191,13 +203,18 @@ def clear_socket(path: Path, what: str) -> None:
     """
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(
+            f"the directory of the control socket {path} does not exist and cannot be made "
+            f"({(error.strerror or str(error)).lower()}): make it, or name another path"
+        ) from None
+    try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     except OSError as error:
         raise StartError(
-            f"the directory of the control socket {path} cannot be used: "
-            f"{(error.strerror or str(error)).lower()}"
+            f"the control socket {path} cannot be used: {(error.strerror or str(error)).lower()}"
         ) from None
     if not stat.S_ISSOCK(mode):
         raise StartError(f"{path} exists and is no socket: remove it or name another one")
@@ -231,8 +248,8 @@ async def served(
             server.add_secure_port(listen, _credentials(tls))
     except RuntimeError:
         raise StartError(
-            f"{what} cannot listen at {path}{f' and {listen}' if listen else ''}: "
-            f"check that the addresses are free and may be used"
+            f"{what} cannot listen at {path}{f' and {listen}' if listen else ''}: the address must "
+            f"be free and one of this host's, and certificate and key of tls must fit each other"
         ) from None
     finally:
         os.umask(before)
