@@ -5,12 +5,14 @@ together (overlaps, rounding, RFC minimums).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hashmvt.config import addresses
 from hashmvt.config.addresses import Unreadable
+from hashmvt.config.spans import Spans
 from hashmvt.config.structure import spell
 from hashmvt.config.values import (
     AddressRange,
@@ -25,7 +27,7 @@ from hashmvt.model import Endpoint, Filtering, Proto, StaticMapping
 from hashmvt.policy import FilteringPerProto, PerProto, StaticRule, Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from hashmvt.config.section import Section
     from hashmvt.config.yamlfile import Key, Value
@@ -181,17 +183,19 @@ def _try(section: Section, key: Key, parse: Callable[[T], R], value: T) -> R | N
 def _prefixes(section: Section, name: str) -> list[_Placed[IPv4Network]]:
     """Read a list of prefixes; one of them twice is a problem."""
     result: list[_Placed[IPv4Network]] = []
+    seen: set[IPv4Network] = set()
     for key, value in section.items(name):
         if not isinstance(value, str):
             continue
         found = _try(section, key, addresses.prefix, value)
         if found is None:
             section.refuse(key)
-        elif any(found == other.value for other in result):
+        elif found in seen:
             section.problem(
                 key, f"{found} stands in {spell((*section.key, name))} twice", "remove one"
             )
         else:
+            seen.add(found)
             result.append(_Placed(key, found))
     return result
 
@@ -199,29 +203,35 @@ def _prefixes(section: Section, name: str) -> list[_Placed[IPv4Network]]:
 def _pool(section: Section) -> list[_Placed[AddressRange]]:
     """Read a pool: not empty, no address twice, only addresses that hosts can have."""
     result: list[_Placed[AddressRange]] = []
+    ordered: list[_Placed[AddressRange]] = []  # by address; no two overlap
     where = (*section.key, "pool")
+    if section.get("pool") == []:
+        section.problem(
+            where, "the pool is empty", "name addresses, such as pool: [198.51.100.0/28]"
+        )
+        section.refuse(where)
     for key, value in section.items("pool"):
         found = _pool_item(section, key, value)
         if found is None:
             section.refuse(key)
             continue
+        at = bisect_left(ordered, found.first, key=lambda item: item.value.first)
+        beside = ordered[max(at - 1, 0) : at + 1]
         if bad := next((u for u in _UNUSABLE if u.overlaps(found)), None):
             section.problem(
                 key, f"pool {found} holds addresses that no host can have ({bad})", "remove them"
             )
-        elif twice := next((o for o in result if o.value.overlaps(found)), None):
+            section.refuse(key)
+        elif twice := next((o for o in beside if o.value.overlaps(found)), None):
             section.problem(
                 key,
                 f"pool {found} overlaps {twice.value} of line {section.document.line(twice.key)}",
                 "name each address once",
             )
+            section.refuse(key)
         else:
+            ordered.insert(at, _Placed(key, found))
             result.append(_Placed(key, found))
-    if section.has("pool") and not result and not section.refused("pool"):
-        section.problem(
-            where, "the pool is empty", "name addresses, such as pool: [198.51.100.0/28]"
-        )
-        section.refuse(where)
     count = sum(item.value.count for item in result)
     if count > MAX_POOL:
         section.problem(
@@ -259,15 +269,19 @@ def _apart(
     pool: list[_Placed[AddressRange]],
 ) -> None:
     """RFC 4787 REQ-7: no external address may be an inside one."""
+    spans = _prefix_spans(inside)
     for item in pool:
-        clash = next((p for p in inside if AddressRange.of(p.value).overlaps(item.value)), None)
-        if clash:
+        if clash := spans.overlapping(item.value):
             section.problem(
                 item.key,
                 f"pool {item.value} overlaps inside {clash.value} of line "
                 f"{section.document.line(clash.key)}",
                 "take other addresses for one of them",
             )
+
+
+def _prefix_spans(items: Iterable[_Placed[IPv4Network]]) -> Spans[_Placed[IPv4Network]]:
+    return Spans((AddressRange.of(item.value), item) for item in items)
 
 
 def _exempt(section: Section) -> tuple[IPv4Network, ...]:
@@ -349,19 +363,18 @@ def _policies(
 ) -> tuple[PolicyConfig, ...]:
     """Read the policies; their prefixes and pools are added to ``inside`` and ``pool``."""
     result = []
-    seen: list[_Placed[IPv4Network]] = []
+    seen: dict[IPv4Network, _Placed[IPv4Network]] = {}
     for key, _ in section.items("policies"):
         part = section.sub(*key[len(section.key) :])
         prefixes = _prefixes(part, "inside")
         for item in prefixes:
-            if twice := next((s for s in seen if s.value == item.value), None):
+            if (twice := seen.setdefault(item.value, item)) is not item:
                 section.problem(
                     item.key,
                     f"{item.value} has a policy already, in line "
                     f"{section.document.line(twice.key)}",
                     "merge the two",
                 )
-        seen += prefixes
         own = _pool(part)
         pool += own
         result.append(
@@ -375,7 +388,8 @@ def _policies(
                 fallback=part.flag("fallback", default=default.fallback),
             )
         )
-    inside += [item for item in seen if all(item.value != p.value for p in inside)]
+    known = {item.value for item in inside}
+    inside += [item for prefix, item in seen.items() if prefix not in known]
     if len(result) > MAX_POLICIES:
         section.problem_at(
             "policies",
@@ -455,59 +469,52 @@ def _check_rules(
     inside: list[_Placed[IPv4Network]],
     pool: list[_Placed[AddressRange]],
 ) -> None:
-    for at, item in enumerate(rules):
-        outside = AddressRange.of(item.value.outside)
-        if any(u.overlaps(outside) for u in _UNUSABLE):
+    pools = Spans((item.value, item) for item in pool)
+    insides = _prefix_spans(inside)
+    taken: dict[tuple[str, IPv4Network], Key] = {}
+    for item in rules:
+        here, there = (AddressRange.of(side) for side in (item.value.inside, item.value.outside))
+        if any(u.overlaps(there) for u in _UNUSABLE):
             section.problem(
                 item.key, f"outside {item.value.outside} is no address of a host", "write another"
             )
-        if clash := next((p for p in pool if p.value.overlaps(outside)), None):
+        if clash := pools.overlapping(there):
             section.problem(
                 item.key,
                 f"outside {item.value.outside} of a 1:1 rule lies in the pool ({clash.value}, "
                 f"line {section.document.line(clash.key)})",
                 "take it out of the pool",
             )
-        for network in (p.value for p in inside if p.value.overlaps(item.value.outside)):
+        if host := insides.overlapping(there):
             section.problem(
                 item.key,
-                f"outside {item.value.outside} of a 1:1 rule lies in inside {network}",
+                f"outside {item.value.outside} of a 1:1 rule lies in inside {host.value}",
                 "write an address of the outside",
             )
-        if clash := next(
-            (p for p in pool if p.value.overlaps(AddressRange.of(item.value.inside))), None
-        ):
+        if clash := pools.overlapping(here):
             section.problem(
                 item.key,
                 f"inside {item.value.inside} of a 1:1 rule lies in the pool ({clash.value}, "
                 f"line {section.document.line(clash.key)})",
                 "write an inside address",
             )
-        _check_rule_pairs(section, item, rules[: at + 1])
-
-
-def _check_rule_pairs(
-    section: Section, item: _Placed[StaticRule], rules: list[_Placed[StaticRule]]
-) -> None:
-    """Compare a 1:1 rule with itself and those before it."""
-    for other in rules:
-        line = section.document.line(other.key)
-        for side in ("inside", "outside") if other is not item else ():
-            if getattr(other.value, side) == getattr(item.value, side):
+        for side, network in (("inside", item.value.inside), ("outside", item.value.outside)):
+            if (first := taken.setdefault((side, network), item.key)) is not item.key:
                 section.problem(
                     item.key,
-                    f"{side} {getattr(item.value, side)} has a 1:1 rule already, in line {line}",
+                    f"{side} {network} has a 1:1 rule already, in line "
+                    f"{section.document.line(first)}",
                     "remove one",
                 )
-        for one, two in ((item, other), (other, item)):
-            if one.value.inside.overlaps(two.value.outside):
-                section.problem(
-                    item.key,
-                    f"inside {one.value.inside} and outside {two.value.outside} of 1:1 rules "
-                    f"overlap (line {line})",
-                    "take other addresses for one of them",
-                )
-                break
+    outsides = Spans((AddressRange.of(item.value.outside), item) for item in rules)
+    for item in rules:
+        if other := outsides.overlapping(AddressRange.of(item.value.inside)):
+            section.problem(
+                item.key,
+                f"inside {item.value.inside} and outside {other.value.outside} of 1:1 rules "
+                f"overlap (line {section.document.line(other.key)})",
+                "take other addresses for one of them",
+            )
 
 
 def _check_endpoints(
@@ -516,19 +523,22 @@ def _check_endpoints(
     inside: list[_Placed[IPv4Network]],
     pool: list[_Placed[AddressRange]],
 ) -> None:
+    pools = Spans((item.value, item) for item in pool)
+    insides = _prefix_spans(inside)
     sides: dict[Endpoint, Key] = {}
+    checked: set[Key] = set()
     for item in endpoints:
         mapping = item.value
-        external = AddressRange(mapping.outside.addr, mapping.outside.addr)
-        if not section.refused("pool") and not any(p.value.overlaps(external) for p in pool):
+        here, there = (AddressRange(e.addr, e.addr) for e in (mapping.inside, mapping.outside))
+        again = item.key in checked  # the same addresses, of another protocol
+        checked.add(item.key)
+        if not again and not section.refused("pool") and not pools.overlapping(there):
             section.problem(
                 (*item.key, "outside"),
                 f"{mapping.outside.addr} of a static mapping is not in the pool",
                 "add it to the pool, or write 1:1 without ports",
             )
-        if not section.refused("inside") and not any(
-            mapping.inside.addr in p.value for p in inside
-        ):
+        if not again and not section.refused("inside") and not insides.overlapping(here):
             section.problem(
                 (*item.key, "inside"),
                 f"{mapping.inside.addr} of a static mapping is not inside",
