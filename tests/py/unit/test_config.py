@@ -418,6 +418,9 @@ WARNINGS = [
     ("timeouts: {icmp: 59}", "59 s is below 60 s", "RFC 5508 REQ-2"),
     ("policies: [{inside: 10.1.0.0/16, timeouts: {udp: 1}}]",
      "nat44.policies[0].timeouts.udp: 1 s is below 120 s", "RFC 4787"),
+    ("policies: [{inside: [10.3.0.0/16, 11.0.0.0/8]}]",
+     "11.0.0.0/8 of a policy is not in nat44.inside; it is translated", "add it to"),
+    ("policies: [{inside: [8.0.0.0/6]}]", "8.0.0.0/6 of a policy is not in nat44.inside", "within"),
     ("hold_down: {seconds: 60}", "a hold-down of 60 s is below 120 s", "RFC 6888 REQ-8"),
     ("max_blocks_per_host: 4", "max_blocks_per_host has no effect", "allocation: block"),
 ]  # fmt: skip
@@ -507,6 +510,12 @@ def test_one_static_mapping_of_two_protocols_is_one_mistake(file: Path) -> None:
     static = static.replace("11.", "10.")
     report = bad(file, MINIMAL.replace("198.51.100.0/28", "127.0.0.1") + f"  static: [{static}]\n")
     assert len(report.problems) == 1
+
+
+def test_a_policy_within_two_prefixes_is_within(file: Path) -> None:
+    halves = MINIMAL.replace("10.0.0.0/8", "10.0.0.0/9, 10.128.0.0/9")
+    ok(file, halves + "  policies: [{inside: 10.0.0.0/8}]\n")
+    assert check(file).warnings == []
 
 
 def test_exempting_everything_is_doubtful(file: Path) -> None:

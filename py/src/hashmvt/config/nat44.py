@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, collapse_addresses
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hashmvt.config import addresses
@@ -364,6 +364,8 @@ def _policies(
     """Read the policies; their prefixes and pools are added to ``inside`` and ``pool``."""
     result = []
     seen: dict[IPv4Network, _Placed[IPv4Network]] = {}
+    known = {item.value for item in inside}
+    covered = Spans((AddressRange.of(item), item) for item in collapse_addresses(known))
     for key, _ in section.items("policies"):
         part = section.sub(*key[len(section.key) :])
         prefixes = _prefixes(part, "inside")
@@ -374,6 +376,14 @@ def _policies(
                     f"{item.value} has a policy already, in line "
                     f"{section.document.line(twice.key)}",
                     "merge the two",
+                )
+                continue
+            wide = covered.overlapping(AddressRange.of(item.value))
+            if not section.refused("inside") and not (wide and item.value.subnet_of(wide)):
+                section.warn(
+                    item.key,
+                    f"{item.value} of a policy is not in nat44.inside; it is translated anyway",
+                    "add it to nat44.inside, or write a prefix within",
                 )
         own = _pool(part)
         pool += own
@@ -388,7 +398,6 @@ def _policies(
                 fallback=part.flag("fallback", default=default.fallback),
             )
         )
-    known = {item.value for item in inside}
     inside += [item for prefix, item in seen.items() if prefix not in known]
     if len(result) > MAX_POLICIES:
         section.problem_at(
