@@ -211,7 +211,8 @@ MISTAKES = [
     ("timeouts: {upd: 300}", 4, "unknown key 'upd' in nat44.timeouts", "write 'udp'"),
     ("timeouts:\n  udp: 0", 5, "nat44.timeouts.udp must be whole seconds from 1", ""),
     ("timeouts:\n  udp: soon", 5, "nat44.timeouts.udp must be whole seconds", ""),
-    ("timeouts: often", 4, "nat44.timeouts must be seconds, or a map", ""),
+    ("timeouts: often", 4, "nat44.timeouts must be whole seconds from 1 to 31536000, or a map", ""),
+    ("timeouts: 0", 4, "must be whole seconds from 1 to 31536000, or a map such as", ""),
     ("timeouts: {udp: true}", 4, "not true", ""),
     ("block_size: 100", 4, "block_size 100 is no power of two", "write 64 or 128"),
     ("block_size: 0", 4, "block_size must be a power of two from 1 to 32768, not 0", ""),
@@ -292,7 +293,11 @@ POOLS = [
     ("[198.51.100.9-198.51.100.1]", "ends before it begins", "write 198.51.100.1-198.51.100.9"),
     ("[2001:db8::1]", "is an IPv6 address; HashMVT translates IPv4", "198.51.100.1"),
     ("[198.51.100.256]", "is no IPv4 address", "198.51.100.1"),
-    ("[198.51.100.0/33]", "has no prefix length", "/0 to /32"),
+    (
+        "[198.51.100.0/33]",
+        "the prefix length of '198.51.100.0/33' is none from 0 to 32",
+        "10.0.0.0/8",
+    ),
     ("[198.51.100.1/28]", "has bits set below its length", "write 198.51.100.0/28"),
     ("[127.0.0.1]", "holds addresses that no host can have", "remove them"),
     ("[0.0.0.0/0]", "holds addresses that no host can have", "remove them"),
@@ -516,6 +521,13 @@ def test_a_policy_within_two_prefixes_is_within(file: Path) -> None:
     halves = MINIMAL.replace("10.0.0.0/8", "10.0.0.0/9, 10.128.0.0/9")
     ok(file, halves + "  policies: [{inside: 10.0.0.0/8}]\n")
     assert check(file).warnings == []
+
+
+def test_an_empty_list_is_none_of_prefixes(file: Path) -> None:
+    (problem,) = bad(file, MINIMAL.replace("[10.0.0.0/8]", "[]")).problems
+    assert problem.reason == (
+        "nat44.inside must be a list of prefixes such as [10.0.0.0/8], not an empty list"
+    )
 
 
 def test_exempting_everything_is_doubtful(file: Path) -> None:

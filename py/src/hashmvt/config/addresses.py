@@ -52,7 +52,8 @@ def prefix(text: str) -> IPv4Network:
     if not slash:
         return IPv4Network(base)
     if not (length.isascii() and length.isdigit() and len(length) <= 2 and int(length) <= 32):  # noqa: PLR2004
-        raise Unreadable(f"{text!r} has no prefix length", "write a length from /0 to /32")
+        what = f"the prefix length of {text!r} is none from 0 to 32"
+        raise Unreadable(what, "write one such as 10.0.0.0/8")
     try:
         network = IPv4Network((base, int(length)), strict=False)
     except (AddressValueError, NetmaskValueError, ValueError):

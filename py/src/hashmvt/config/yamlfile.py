@@ -25,6 +25,8 @@ Key: TypeAlias = tuple[str | int, ...]
 
 _MAX_NODES = 200_000
 """Values in a file, aliases counted each time: a few lines of aliases can mean billions."""
+_MAX_DEPTH = 32
+_TOO_DEEP = ("is nested too deeply", f"mind brackets and braces: no key needs {_MAX_DEPTH} levels")
 _MAX_BYTES = 16 << 20
 
 
@@ -89,8 +91,12 @@ class _Builder:
     def build(self, node: yaml.Node, key: Key, depth: int = 0) -> Value:
         self._left -= 1
         line = node.start_mark.line + 1
-        if self._left < 0 or depth > 32:  # noqa: PLR2004
-            raise YamlProblem(line, "the file is nested too deeply or too long when aliases count")
+        if self._left < 0:
+            raise YamlProblem(
+                line, f"more than {_MAX_NODES:,} values, aliases counted each time", "write fewer"
+            )
+        if depth > _MAX_DEPTH:
+            raise YamlProblem(line, *_TOO_DEEP)
         self.lines.setdefault(key, line)
         if not isinstance(node, yaml.ScalarNode) and node.tag not in _CONTAINERS:
             raise YamlProblem(line, f"tag {node.tag!r} is not known", "remove it")
@@ -136,6 +142,27 @@ def _scalar(node: yaml.Node) -> Value:
             raise YamlProblem(node.start_mark.line + 1, f"tag {tag!r} is not known", "remove it")
 
 
+def _compose(text: str) -> yaml.Node | None:
+    loader: _Loader | None = None
+    try:
+        loader = _Loader(text)
+        node: yaml.Node | None = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = " ".join(part for part in (error.context, error.problem) if part)
+        raise YamlProblem(
+            mark.line + 1 if mark else 1, f"is no YAML ({what})", "mind the indentation and colons"
+        ) from None
+    except RecursionError:
+        raise YamlProblem(1, *_TOO_DEEP) from None
+    except yaml.YAMLError as error:
+        raise YamlProblem(1, f"is no YAML ({error})".replace("\n", " ")) from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+    return node
+
+
 def read(path: Path) -> Document:
     """Read a YAML file whose root is a mapping (an empty file is an empty mapping).
 
@@ -158,21 +185,7 @@ def read(path: Path) -> Document:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise YamlProblem(data.count(b"\n", 0, error.start) + 1, "is not UTF-8 text") from None
-    loader: _Loader | None = None
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        what = " ".join(part for part in (error.context, error.problem) if part)
-        raise YamlProblem(
-            mark.line + 1 if mark else 1, f"is no YAML ({what})", "mind the indentation and colons"
-        ) from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise YamlProblem(1, f"is no YAML ({error})".replace("\n", " ")) from None
-    finally:
-        if loader is not None:
-            loader.dispose()
+    node = _compose(text)
     if node is None:
         return Document({}, {(): 1})
     builder = _Builder()
