@@ -71,6 +71,20 @@ remotes_of (const mvt_bench_case_t *c)
 	return c->remotes ? c->remotes : 1;
 }
 
+/* Further sessions of a mapping; filtered by address, TCP keeps one for each address too. */
+static uint32_t
+sessions_of (const mvt_engine_config_t *config, const mvt_bench_case_t *c)
+{
+	const mvt_policy_desc_t *policy = config->policy;
+	uint32_t further = remotes_of (c) - 1;
+	uint8_t filter = c->filter;
+
+	if (!filter && policy && policy->n_policies)
+		filter = policy->policies[0].filter[c->proto];
+	return c->proto == MVT_PROTO_TCP && filter == MVT_FILTER_AD ? further + remotes_of (c)
+								    : further;
+}
+
 /* ---- packets ---- */
 
 static void
@@ -350,7 +364,7 @@ static void
 create (bench_t *b)
 {
 	const mvt_engine_config_t *c = b->config;
-	uint32_t most = b->c->flows + b->n_new, sessions = most * (remotes_of (b->c) - 1);
+	uint32_t most = b->c->flows + b->n_new, sessions = most * sessions_of (c, b->c);
 	uint32_t per_slot = 65536u >> b->block_bits, n = b->n_slots * per_slot;
 	uint32_t *blocks = malloc (n * sizeof *blocks);
 	uint64_t allocatable[1024];
@@ -438,8 +452,8 @@ default_policy (void)
 }
 
 static mvt_err_t
-share (const mvt_engine_config_t *config, mvt_shared_t *shared, arena_t *arena, uint32_t n,
-       uint32_t n_slots, uint64_t *random)
+share (const mvt_engine_config_t *config, uint8_t filter, mvt_shared_t *shared, arena_t *arena,
+       uint32_t n, uint32_t n_slots, uint64_t *random)
 {
 	mvt_policy_t policy = config->policy && config->policy->n_policies
 				      ? config->policy->policies[0]
@@ -463,6 +477,8 @@ share (const mvt_engine_config_t *config, mvt_shared_t *shared, arena_t *arena, 
 
 	if (!slots)
 		return err;
+	if (filter)
+		memset (policy.filter, filter, sizeof policy.filter);
 	for (uint32_t i = 0; i < all; i++)
 		slots[i] = i;
 	policy.slots_first = 0;
@@ -571,7 +587,7 @@ mvt_engine_bench (const mvt_engine_config_t *config, mvt_bench_case_t *c, char *
 		block_size = 64;
 	if (!c->flows || n > MVT_HOME_INSTANCES || (uint64_t) n * n_slots > POOL_MAX ||
 	    c->proto > MVT_PROTO_TCP || c->direction > MVT_OUT2IN || c->remotes > REMOTES_MAX ||
-	    (block_size & (block_size - 1)) || block_size > 32768 ||
+	    c->filter > MVT_FILTER_APD || (block_size & (block_size - 1)) || block_size > 32768 ||
 	    (c->flows > HOSTS_MAX && c->flows / HOSTS_MAX > 64000))
 	{
 		engine_error (err,
@@ -589,7 +605,7 @@ mvt_engine_bench (const mvt_engine_config_t *config, mvt_bench_case_t *c, char *
 	{
 		shared->directory = mvt_directory_format (dir, n * n_slots,
 							  (uint32_t) __builtin_ctz (block_size));
-		error = share (config, shared, &arena, n, n_slots, &random);
+		error = share (config, c->filter, shared, &arena, n, n_slots, &random);
 	}
 	for (uint32_t i = 0; i < n && !error; i++)
 	{

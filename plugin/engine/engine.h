@@ -276,6 +276,7 @@ typedef struct
 	uint32_t interrupted;	       /* out: batches that took over four times the median */
 	uint8_t remotes; /* in: that each flow talks with in turn, at random; 0: one, at most 64 */
 	uint8_t count_memory; /* in: makes all mappings once more, on an instance of its own */
+	uint8_t filter;	      /* in: mvt_filter_t of all protocols; EI: what config says */
 } mvt_bench_case_t;
 
 /* Instances of their own on packets of 46 bytes (64 on Ethernet), written outside the timed part:

@@ -27,6 +27,7 @@ every_case_translates_all (void **state)
 				       .instances = i >> 4 ? 2 : 0,
 				       .count_memory = true,
 				       .remotes = i & 1 ? 3 : 0,
+				       .filter = i % 3,
 				       .seed = i };
 		uint32_t n = i >> 4 ? 2 : 1;
 		char err[MVT_ENGINE_ERR_LEN];
@@ -40,7 +41,7 @@ every_case_translates_all (void **state)
 		assert_true (c.seconds > 0);
 		assert_true (c.interrupted <= n * 20);
 		assert_in_range (c.memory_bytes, 3000 * 64,
-				 (3000 * 64 * 8 + BACKED_AHEAD) * SHADOW);
+				 (3000 * 64 * 12 + BACKED_AHEAD) * SHADOW);
 		assert_true (c.resident > n * 3000 * 64);
 		assert_true (c.resident_reserved + c.resident_transparent <= c.resident);
 	}

@@ -62,6 +62,24 @@ def test_cases_are_selected(hashmvt: Callable[..., Result], proto: str) -> None:
     ]
 
 
+def test_sessions_are_measured_beside_the_default(hashmvt: Callable[..., Result]) -> None:
+    rows = hashmvt(
+        "bench", "nat", "--flows", "512", *QUICK, "--json", "--sessions", "--direction", "out2in"
+    ).json["results"]
+    assert [(r["proto"], r["filtering"], r["remotes"]) for r in rows] == [
+        ("udp", "independent", 1),
+        ("udp", "address", 1),
+        ("udp", "address and port", 4),
+        ("tcp", "independent", 1),
+        ("tcp", "independent", 4),
+        ("tcp", "address", 4),
+    ]
+    for row in rows:
+        assert (row["direction"], row["order"], row["wrong"]) == ("out2in", "random", 0)
+        share = row["clocks_per_packet"] / rows[0]["clocks_per_packet"]
+        assert row["of_default"] == pytest.approx(share, rel=0.02)
+
+
 def test_text_and_configuration(hashmvt: Callable[..., Result], config: Path) -> None:
     result = hashmvt("bench", "nat", "--flows", "512", *QUICK, "-c", config, "--order", "random")
     assert result.code == 0

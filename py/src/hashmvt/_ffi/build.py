@@ -287,7 +287,7 @@ typedef struct {
     uint64_t resident_transparent;
     uint32_t instances;
     uint8_t remotes;
-    uint8_t count_memory;
+    uint8_t count_memory, filter;
     ...;
 } mvt_bench_case_t;
 int mvt_engine_bench (const mvt_engine_config_t *config, mvt_bench_case_t *bench, char *err);

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ from hashmvt.config import (
 )
 from hashmvt.dataplane.embedded import engine_settings, stepped
 from hashmvt.dataplane.embedded.bench import Case, Run, measure
-from hashmvt.model import MAX_INSTANCES, Direction, Proto
+from hashmvt.model import MAX_INSTANCES, Direction, Filtering, Proto
 from hashmvt.policy import PerProto
 
 if TYPE_CHECKING:
@@ -46,6 +46,21 @@ _MAX_FLOWS = 1 << 26
 _MAX_REMOTES = 64
 _BATCHES = 8192
 _LIMIT = 60_000
+_DEFAULT = (Proto.UDP, Filtering.ENDPOINT_INDEPENDENT, 1)
+_SESSIONS = (
+    _DEFAULT,
+    (Proto.UDP, Filtering.ADDRESS_DEPENDENT, 1),
+    (Proto.UDP, Filtering.ADDRESS_AND_PORT_DEPENDENT, 4),
+    (Proto.TCP, Filtering.ENDPOINT_INDEPENDENT, 1),
+    (Proto.TCP, Filtering.ENDPOINT_INDEPENDENT, 4),
+    (Proto.TCP, Filtering.ADDRESS_DEPENDENT, 4),
+)
+"""What ``--sessions`` measures: protocol, filtering, remotes of a mapping; the default first."""
+_FILTERING = {
+    Filtering.ENDPOINT_INDEPENDENT: "independent",
+    Filtering.ADDRESS_DEPENDENT: "address",
+    Filtering.ADDRESS_AND_PORT_DEPENDENT: "address and port",
+}
 _TOUCH = ("touch_clocks", "touch_clocks_min", "touch_clocks_max")
 
 
@@ -128,6 +143,12 @@ class Result:
     metavar="N",
     help="Remote endpoints that each flow talks with, at random.",
 )
+@click.option(
+    "--sessions",
+    is_flag=True,
+    help="Measure hits of stricter filterings and of several sessions per mapping instead, in "
+    "random order, each as a ratio to the default's.",
+)
 @runs_option(default=5)
 @click.option(
     "--batches",
@@ -157,6 +178,7 @@ def command(
     new: bool,
     instances: int,
     remotes: int,
+    sessions: bool,
     runs: int,
     batches: int,
     seed: int,
@@ -187,7 +209,9 @@ def command(
         if direction in (way.name.lower(), "both")
         for is_random in both.get(order, [order == "random"])
     ]
-    if new:
+    if sessions:
+        cases = _beside_default(flows, direction, instances)
+    elif new:
         cases += [
             Case(
                 n,
@@ -212,7 +236,7 @@ def command(
                 step()
             results.append(Result.of(case, found))
     if as_json:
-        write_results([_json(r, runs) for r in results])
+        write_results([_json(r, runs, _of_default(r, results)) for r in results])
     else:
         click.echo(_text(results, runs))
     if plots:
@@ -242,6 +266,30 @@ def default_config() -> Config:
     return Config(path=Path("default"), nat44=Nat44Config(policy))
 
 
+def _beside_default(flows: Sequence[int], direction: str, instances: int) -> list[Case]:
+    return [
+        Case(n, way, proto=proto, instances=instances, remotes=remotes, filtering=filtering)
+        for n in flows
+        for way in Direction
+        if direction in (way.name.lower(), "both")
+        for proto, filtering, remotes in _SESSIONS
+    ]
+
+
+def _of_default(result: Result, results: Sequence[Result]) -> float | None:
+    """Return a hit's clocks as a share of the default's, None where that was not measured."""
+    case = result.case
+    for other in results:
+        kind = (other.case.proto, other.case.filtering, other.case.remotes)
+        if (
+            kind == _DEFAULT
+            and replace(case, proto=_DEFAULT[0], filtering=_DEFAULT[1], remotes=_DEFAULT[2])
+            == other.case
+        ):
+            return result.clocks.median / other.clocks.median
+    return None
+
+
 def _order(case: Case) -> str:
     return "new" if case.new_flows else "random" if case.random_order else "sequential"
 
@@ -252,9 +300,12 @@ def _text(results: Sequence[Result], runs: int) -> str:
             result.case.direction.name.lower(),
             result.case.proto.name.lower(),
             _order(result.case),
+            _FILTERING[result.case.filtering],
+            number(result.case.remotes),
             number(result.case.flows),
             f"{result.clocks.median:.1f}",
             f"{result.clocks.least:.1f}-{result.clocks.most:.1f}",
+            "" if (share := _of_default(result, results)) is None else f"{share:.2f}",
             "" if result.case.new_flows else f"{result.touch.median:.1f}",
             f"{result.mpps.median:.2f}",
             size(result.bytes_per_mapping),
@@ -266,9 +317,12 @@ def _text(results: Sequence[Result], runs: int) -> str:
         Column("direction", right=False),
         Column("proto", right=False),
         Column("order", right=False),
+        Column("filtering", right=False),
+        Column("remotes"),
         Column("flows"),
         Column("clocks/packet"),
         Column("min-max"),
+        Column("of default"),
         Column("touch"),
         Column("Mpps"),
         Column("per mapping"),
@@ -277,7 +331,7 @@ def _text(results: Sequence[Result], runs: int) -> str:
     return f"{heading(runs)}\n{table(columns, rows)}"
 
 
-def _json(result: Result, runs: int) -> Json:
+def _json(result: Result, runs: int, share: float | None) -> Json:
     case = result.case
     return {
         "nat": "hashmvt",
@@ -287,6 +341,8 @@ def _json(result: Result, runs: int) -> Json:
         "proto": case.proto.name.lower(),
         "instances": case.instances,
         "remotes": case.remotes,
+        "filtering": _FILTERING[case.filtering],
+        "of_default": None if share is None else round(share, 3),
         "runs": runs,
         **result.clocks.json("clocks_per_packet"),
         **(dict.fromkeys(_TOUCH) if case.new_flows else result.touch.json(_TOUCH[0])),
@@ -305,6 +361,9 @@ def _plot(plots: Plots, results: Sequence[Result]) -> None:
     lines: dict[str, list[Result]] = {}
     for result in results:
         name = f"{result.case.direction.name.lower()}, {_order(result.case)}"
+        kind = (result.case.proto, result.case.filtering, result.case.remotes)
+        if kind[1:] != _DEFAULT[1:]:
+            name += f", {kind[0].name.lower()}, {_FILTERING[kind[1]]}, {kind[2]} remotes"
         lines.setdefault(name, []).append(result)
     axes = Axes("Cost of a packet in the core", "flows", "clocks per packet", log_x=True)
     plots.lines(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hashmvt._ffi._mvt import ffi, lib
 from hashmvt.dataplane.embedded import convert
 from hashmvt.dataplane.embedded.engine import rejected
-from hashmvt.model import Direction, Proto
+from hashmvt.model import Direction, Filtering, Proto
 
 if TYPE_CHECKING:
     from hashmvt.dataplane.embedded.settings import EngineSettings
@@ -30,6 +30,8 @@ class Case:
     """Side by side, each on a thread of its own."""
     remotes: int = 1
     """That each flow talks with, at random."""
+    filtering: Filtering = Filtering.ENDPOINT_INDEPENDENT
+    """Of all protocols, instead of what the settings say; endpoint-independent: what they say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ def measure(
     bench.random_order, bench.new_flows = case.random_order, case.new_flows
     bench.instances, bench.seed = case.instances, seed
     bench.count_memory, bench.remotes = count_memory, case.remotes
+    bench.filter = case.filtering
     sentence = ffi.new("char[]", lib.MVT_ENGINE_ERR_LEN)
     code = lib.mvt_engine_bench(config.c, bench, sentence)
     if code < 0:
