@@ -334,7 +334,7 @@ mark_special (mvt_policy_set_t *set, uint32_t first, uint32_t last)
 		uint32_t step = 1;
 
 		left = last - addr;
-		set_bit (head->special_bits, addr >> 16);
+		set_bit (head->special_bits, __builtin_bswap16 ((uint16_t) (addr >> 16)));
 		if ((addr & 0xffff) == 0 && left >= 0xffff)
 		{
 			step = 0x10000;

@@ -153,8 +153,8 @@ typedef struct
 
 typedef struct
 {
-	uint64_t special_bits[65536 / 64]; /* by the top 16 bits of a destination */
-	uint64_t whole_bits[65536 / 64];   /* the same: every address there is special */
+	uint64_t special_bits[65536 / 64]; /* by a destination's first half as it lies in memory */
+	uint64_t whole_bits[65536 / 64];   /* by its top 16 bits: every address is special */
 	uint64_t near_bits[65536 / 64];	   /* by mvt_policy_near: of the others, and some more */
 	const uint32_t *span_first;	   /* sorted first addresses of the spans */
 	const mvt_policy_span_t *spans;	   /* the pool's runs, in the same order */
@@ -242,8 +242,23 @@ bool mvt_policy_special_near (const mvt_policy_set_t *set, uint32_t dst);
 static inline bool
 mvt_policy_special (const mvt_policy_set_t *set, uint32_t dst)
 {
-	return mvt_unlikely (mvt_policy_bit (mvt_policy_head (set)->special_bits, dst >> 16)) &&
+	uint16_t half = __builtin_bswap16 ((uint16_t) (dst >> 16));
+	return mvt_unlikely (mvt_policy_bit (mvt_policy_head (set)->special_bits, half)) &&
 	       mvt_policy_special_near (set, dst);
+}
+
+/* The same of the destination that a header has at dst. */
+static inline bool
+mvt_policy_special_at (const mvt_policy_set_t *set, const uint8_t *dst)
+{
+	uint16_t half;
+	uint32_t addr;
+
+	__builtin_memcpy (&half, dst, sizeof half);
+	if (mvt_likely (!mvt_policy_bit (mvt_policy_head (set)->special_bits, half)))
+		return false;
+	__builtin_memcpy (&addr, dst, sizeof addr);
+	return mvt_policy_special_near (set, __builtin_bswap32 (addr));
 }
 
 /* Is the destination exempt? Only where the bit is set, the prefix match is asked. */

@@ -240,7 +240,7 @@ nat44_is_mapping (const nat44_batch_t *batch, const mvt_entry_t *e, const nat44_
 	return mvt_likely (nat44_word (&e->in_addr) == slot->endpoint) &&
 	       mvt_likely (((nat44_half (&e->proto) ^ slot->kind) & (MVT_ENTRY_LIVE << 8 | 0xff)) ==
 			   0) &&
-	       mvt_likely (!mvt_policy_special (batch->policy, mvt_load32 (p + 16)));
+	       mvt_likely (!mvt_policy_special_at (batch->policy, p + 16));
 }
 
 /* The remote endpoint that tells the sessions of a mapping apart: where a datagram is filtered by
@@ -349,30 +349,20 @@ nat44_is_admitted (const nat44_batch_t *batch, mvt_entry_t *e, const nat44_slot_
 }
 
 static inline __attribute__ ((always_inline)) bool
-nat44_hit (const nat44_batch_t *batch, mvt_pkt_t *pkt, const nat44_slot_t *slot, unsigned proto,
-	   unsigned dir)
-{
-	mvt_entry_t *e = slot->entry;
-
-	if (mvt_unlikely (!nat44_is_admitted (batch, e, slot, pkt->l3, proto, dir)))
-		return false;
-	e->packets[dir]++;
-	pkt->verdict = MVT_VERDICT_TRANSLATED;
-	mvt_rewrite_plain (pkt->l3, (uint8_t) proto, dir,
-			   dir == MVT_IN2OUT ? e->ext_addr : e->in_addr,
-			   dir == MVT_IN2OUT ? e->ext_port : e->in_port, e->delta_ip, e->delta_l4);
-	return true;
-}
-
-static inline __attribute__ ((always_inline)) bool
 nat44_stage_rewrite (const nat44_batch_t *batch, mvt_pkt_t *pkt, const nat44_slot_t *slot,
 		     unsigned dir)
 {
-	if (mvt_unlikely (!nat44_is_mapping (batch, slot->entry, slot, pkt->l3, dir)))
+	mvt_entry_t *e = slot->entry;
+	uint8_t *p = pkt->l3, proto = (uint8_t) slot->kind;
+
+	if (mvt_unlikely (!nat44_is_mapping (batch, e, slot, p, dir) ||
+			  !nat44_is_admitted (batch, e, slot, p, proto, dir)))
 		return false;
-	return (uint8_t) slot->kind == MVT_PROTO_UDP
-		       ? nat44_hit (batch, pkt, slot, MVT_PROTO_UDP, dir)
-		       : nat44_hit (batch, pkt, slot, MVT_PROTO_TCP, dir);
+	e->packets[dir]++;
+	pkt->verdict = MVT_VERDICT_TRANSLATED;
+	mvt_rewrite_plain (p, proto, dir, dir == MVT_IN2OUT ? e->ext_addr : e->in_addr,
+			   dir == MVT_IN2OUT ? e->ext_port : e->in_port, e->delta_ip, e->delta_l4);
+	return true;
 }
 
 /* Everything that is no plain hit; nat44.c. plain: mvt_packet_plain said so. */

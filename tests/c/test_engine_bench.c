@@ -27,7 +27,7 @@ every_case_translates_all (void **state)
 				       .instances = i >> 4 ? 2 : 0,
 				       .count_memory = true,
 				       .remotes = i & 1 ? 3 : 0,
-				       .filter = i % 3,
+				       .filter = (uint8_t) (i % 3),
 				       .seed = i };
 		uint32_t n = i >> 4 ? 2 : 1;
 		char err[MVT_ENGINE_ERR_LEN];
