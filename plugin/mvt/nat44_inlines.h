@@ -86,7 +86,7 @@ typedef struct
 	const mvt_pool_t *pool;
 	mvt_entry_t *lines;
 	mvt_hosts_t *hosts;
-	mvt_sessions_t *sessions;
+	mvt_sessions_t *sessions; /* NULL where there are none but inline ones */
 	const uint32_t *timeouts;
 	uint32_t now;
 } nat44_batch_t;
@@ -338,7 +338,7 @@ nat44_is_admitted (const nat44_batch_t *batch, mvt_entry_t *e, const nat44_slot_
 	if (proto == MVT_PROTO_TCP || mvt_unlikely (e->filter != MVT_FILTER_EI))
 	{
 		nat44_remote_t remote = nat44_remote (e, p, proto, dir);
-		if (slot->kind & NAT44_FURTHER)
+		if (batch->sessions && (slot->kind & NAT44_FURTHER))
 			return nat44_is_of_session (batch, e, slot, remote, p, proto);
 		if (mvt_unlikely (e->rem_addr != remote.addr || e->rem_port != remote.port))
 			return false;
@@ -485,9 +485,10 @@ nat44_chunk_rewrite (mvt_nat44_t *nat, const nat44_batch_t *batch, nat44_chunk_t
 		}                                                          \
 	} while (0)
 
-/* Returns how many packets were no plain hits; all others are TRANSLATED. */
+/* Returns how many packets were no plain hits; all others are TRANSLATED. sessions: constant. */
 static inline __attribute__ ((always_inline)) uint32_t
-nat44_process_inline (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n_pkts, uint32_t now)
+nat44_process_stages (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n_pkts, uint32_t now,
+		      bool sessions)
 {
 	const nat44_batch_t batch = {
 		.index = nat->index,
@@ -496,14 +497,13 @@ nat44_process_inline (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n_pkts, uint32
 		.pool = nat->pool,
 		.lines = mvt_pool_line (nat->pool, 0),
 		.hosts = nat->hosts,
-		.sessions = nat->sessions,
+		.sessions = sessions ? nat->sessions : NULL,
 		.timeouts = nat->timeouts,
 		.now = now,
 	};
 	nat44_chunk_t ring[NAT44_RING], *c;
 	uint32_t special = 0, out2in = 0, handed_in = 0;
-	bool sessions = mvt_sessions_count (nat->sessions) != 0;
-	uint32_t at_rewrite = sessions ? NAT44_AT_REWRITE_FURTHER : NAT44_AT_REWRITE;
+	const uint32_t at_rewrite = sessions ? NAT44_AT_REWRITE_FURTHER : NAT44_AT_REWRITE;
 	uint32_t steps = (n_pkts + NAT44_CHUNK - 1) / NAT44_CHUNK + at_rewrite;
 
 	for (uint32_t i = 0; i < NAT44_RING; i++)
@@ -529,7 +529,7 @@ nat44_process_inline (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n_pkts, uint32
 		c = &ring[(step - NAT44_AT_STRAY) % NAT44_RING];
 		for (uint32_t s = c->stray; mvt_unlikely (s); s &= s - 1)
 			nat44_stage_stray (&batch, &c->slot[__builtin_ctz (s)]);
-		if (mvt_unlikely (sessions))
+		if (sessions)
 		{
 			c = &ring[(step - NAT44_AT_FURTHER) % NAT44_RING];
 			NAT44_BY_KIND (c, nat44_chunk_further (&batch, c, n, kind));
@@ -545,12 +545,21 @@ nat44_process_inline (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n_pkts, uint32
 	return (special & 0xffff) + (special >> 16);
 }
 
+/* Apart, so that what it keeps in registers does not crowd the other. */
+static __attribute__ ((noinline)) uint32_t
+nat44_process_with_sessions (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now)
+{
+	return nat44_process_stages (nat, pkts, n, now, true);
+}
+
 /* mvt_nat44_process, and how many packets were no plain hits. */
 static inline __attribute__ ((always_inline)) uint32_t
 nat44_process_batch (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now)
 {
 	nat44_load_snapshots (nat);
-	return nat44_process_inline (nat, pkts, n, now);
+	if (mvt_unlikely (mvt_sessions_count (nat->sessions)))
+		return nat44_process_with_sessions (nat, pkts, n, now);
+	return nat44_process_stages (nat, pkts, n, now, false);
 }
 
 #endif /* MVT_NAT44_INLINES_H */
