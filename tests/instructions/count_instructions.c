@@ -38,14 +38,15 @@ enum
 typedef struct
 {
 	const char *name;
-	uint8_t proto, dir, fresh;
+	uint8_t proto, dir, fresh, remotes;
 } case_t;
 
 static const case_t cases[] = {
-	{ "in2out_hit", MVT_PROTO_UDP, MVT_IN2OUT, 0 },
-	{ "out2in_hit", MVT_PROTO_UDP, MVT_OUT2IN, 0 },
-	{ "tcp_hit", MVT_PROTO_TCP, MVT_IN2OUT, 0 },
-	{ "new_mapping", MVT_PROTO_UDP, MVT_IN2OUT, 1 },
+	{ "in2out_hit", MVT_PROTO_UDP, MVT_IN2OUT, 0, 1 },
+	{ "out2in_hit", MVT_PROTO_UDP, MVT_OUT2IN, 0, 1 },
+	{ "tcp_hit", MVT_PROTO_TCP, MVT_IN2OUT, 0, 1 },
+	{ "sessions_hit", MVT_PROTO_TCP, MVT_IN2OUT, 0, 4 },
+	{ "new_mapping", MVT_PROTO_UDP, MVT_IN2OUT, 1, 1 },
 };
 
 typedef struct
@@ -143,7 +144,8 @@ create (void)
 }
 
 static void
-write_packet (uint32_t i, uint32_t flow, uint8_t proto, uint8_t dir, uint8_t tcp_flags)
+write_packet (uint32_t i, uint32_t flow, uint32_t remote, uint8_t proto, uint8_t dir,
+	      uint8_t tcp_flags)
 {
 	uint32_t in_addr = INSIDE + 1 + flow % HOSTS;
 	uint16_t in_port = (uint16_t) (1024 + flow / HOSTS);
@@ -155,8 +157,8 @@ write_packet (uint32_t i, uint32_t flow, uint8_t proto, uint8_t dir, uint8_t tcp
 	mvt_store16 (p + 2, PACKET);
 	p[8] = 64;
 	p[9] = proto == MVT_PROTO_TCP ? MVT_IP_TCP : MVT_IP_UDP;
-	mvt_store32 (p + 12, out ? in_addr : REMOTE);
-	mvt_store32 (p + 16, out ? REMOTE : external[flow].addr);
+	mvt_store32 (p + 12, out ? in_addr : REMOTE + remote);
+	mvt_store32 (p + 16, out ? REMOTE + remote : external[flow].addr);
 	mvt_store16 (p + 20, out ? in_port : REMOTE_PORT);
 	mvt_store16 (p + 22, out ? REMOTE_PORT : external[flow].port);
 	if (proto == MVT_PROTO_TCP)
@@ -193,25 +195,29 @@ counted (void)
 	mvt_nat44_background (nat, 0, LINES);
 }
 
+/* A batch of the flows from `first` on, to or from one remote. */
+static void
+set_up_batch (uint32_t first, uint32_t remote, uint8_t proto, uint8_t dir, uint8_t tcp_flags)
+{
+	for (uint32_t i = 0; i < MVT_BATCH_MAX; i++)
+		write_packet (i, first + i, remote, proto, dir, tcp_flags);
+	mvt_nat44_process (nat, pkts, MVT_BATCH_MAX, 0);
+	all_translated ();
+	for (uint32_t i = 0; i < MVT_BATCH_MAX && dir == MVT_IN2OUT; i++)
+		external[first + i] =
+			(external_t){ mvt_load32 (packets[i] + 12), mvt_load16 (packets[i] + 20) };
+}
+
 static void
 set_up (const case_t *c)
 {
 	for (uint32_t flow = 0; flow < FLOWS; flow += MVT_BATCH_MAX)
-	{
-		for (uint32_t i = 0; i < MVT_BATCH_MAX; i++)
-			write_packet (i, flow + i, c->proto, MVT_IN2OUT, SYN);
-		mvt_nat44_process (nat, pkts, MVT_BATCH_MAX, 0);
-		all_translated ();
-		for (uint32_t i = 0; i < MVT_BATCH_MAX; i++)
-			external[flow + i] = (external_t){ mvt_load32 (packets[i] + 12),
-							   mvt_load16 (packets[i] + 20) };
-		if (c->proto != MVT_PROTO_TCP)
-			continue;
-		for (uint32_t i = 0; i < MVT_BATCH_MAX; i++)
-			write_packet (i, flow + i, c->proto, MVT_OUT2IN, SYN | ACK);
-		mvt_nat44_process (nat, pkts, MVT_BATCH_MAX, 0);
-		all_translated ();
-	}
+		for (uint32_t remote = 0; remote < c->remotes; remote++)
+		{
+			set_up_batch (flow, remote, c->proto, MVT_IN2OUT, SYN);
+			if (c->proto == MVT_PROTO_TCP)
+				set_up_batch (flow, remote, c->proto, MVT_OUT2IN, SYN | ACK);
+		}
 	mvt_nat44_background (nat, 0,
 			      4096); /* a growth of the index ends here, not in what counts */
 }
@@ -248,7 +254,10 @@ main (int argc, char **argv)
 		{
 			uint32_t flow = c->fresh ? FLOWS + batch * MVT_BATCH_MAX + i
 						 : mvt_random_below (&random_state, FLOWS);
-			write_packet (i, flow, c->proto, c->dir, ACK);
+			/* no draw where there is nothing to choose: the flows stay the same */
+			uint32_t remote =
+				c->remotes > 1 ? mvt_random_below (&random_state, c->remotes) : 0;
+			write_packet (i, flow, remote, c->proto, c->dir, ACK);
 		}
 		counted ();
 		all_translated ();
