@@ -40,9 +40,9 @@ typedef struct
 	uint16_t to;	  /* verdict HANDOFF: the instance */
 	uint16_t l4_port; /* fragments: source port in2out, destination port out2in */
 	uint8_t dir;	  /* MVT_IN2OUT or MVT_OUT2IN; a hairpin turns it */
+	uint8_t hops;	  /* hand-offs so far */
 	uint8_t verdict;  /* mvt_verdict_t */
 	uint8_t reason;	  /* mvt_drop_t or mvt_pass_t */
-	uint8_t hops;	  /* hand-offs so far */
 	uint8_t flags;	  /* MVT_PKT_* */
 	uint8_t pad;
 	uint16_t rem_port; /* fragments: the other port, for the filter */

@@ -96,6 +96,7 @@ _Static_assert (offsetof (mvt_entry_t, in_port) == 4 && offsetof (mvt_entry_t, r
 			offsetof (mvt_entry_t, ext_port) == 12 &&
 			offsetof (mvt_entry_t, proto) == 14 && offsetof (mvt_entry_t, state) == 15,
 		"an endpoint is one word of the entry, protocol and state are another's top");
+_Static_assert (offsetof (mvt_pkt_t, hops) == offsetof (mvt_pkt_t, dir) + 1, "read as one");
 
 static inline uint64_t
 nat44_word (const void *field)
@@ -383,15 +384,15 @@ static inline __attribute__ ((always_inline)) void
 nat44_chunk_scan (nat44_chunk_t *c, uint32_t n, uint32_t *out2in, uint32_t *handed_in)
 {
 	const mvt_pkt_t *pkts = c->pkts;
-	uint32_t back = 0, hops = 0;
+	uint32_t sum = 0, back; /* dir in the low byte, hops above: neither overflows */
 
 	for (uint32_t i = 0; i < n; i++)
 	{
 		__builtin_prefetch (pkts[i].l3, 1);
-		back += pkts[i].dir;
-		hops |= pkts[i].hops;
+		sum += nat44_half (&pkts[i].dir);
 	}
-	if (mvt_unlikely (hops))
+	back = sum & 0xff;
+	if (mvt_unlikely (sum >> 8))
 		for (uint32_t i = 0; i < n; i++)
 			*handed_in += pkts[i].hops != 0;
 	*out2in += back;
