@@ -406,6 +406,7 @@ mvt_engine_job (mvt_engine_t *engine, uint32_t instance, mvt_job_t *job)
 	case MVT_JOB_LIST_BLOCKS:
 	case MVT_JOB_DELETE_MAPPINGS:
 	case MVT_JOB_MATCHES:
+	case MVT_JOB_LIST_HITS:
 	case MVT_JOB_SYNC:
 		break;
 	default:

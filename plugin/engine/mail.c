@@ -82,6 +82,8 @@ array_bytes (const mvt_job_t *job)
 		return job->max * sizeof *job->out.block_infos;
 	case MVT_JOB_MATCHES:
 		return MVT_MATCH_N * sizeof *job->out.matches;
+	case MVT_JOB_LIST_HITS:
+		return job->max * sizeof *job->out.hits;
 	default:
 		return 0;
 	}
@@ -238,6 +240,7 @@ mail_spare_answer (mvt_job_t *job)
 	case MVT_JOB_LIST_MAPPINGS:
 	case MVT_JOB_LIST_HOSTS:
 	case MVT_JOB_LIST_BLOCKS:
+	case MVT_JOB_LIST_HITS:
 		job->cursor = UINT64_MAX;
 		job->result = MVT_OK;
 		break;

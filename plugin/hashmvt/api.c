@@ -684,6 +684,7 @@ VL_MSG_API_REAPER_FUNCTION (reap);
 	_ (host_get)            \
 	_ (block_get)           \
 	_ (match_get)           \
+	_ (hits_get)            \
 	_ (rss_queues_set)      \
 	_ (rss_queues_get)
 

@@ -59,6 +59,7 @@ ENDIAN (mapping)
 ENDIAN (host)
 ENDIAN (block)
 ENDIAN (match)
+ENDIAN (hits)
 
 void
 vl_api_hashmvt_interface_get_t_handler (vl_api_hashmvt_interface_get_t *mp)
@@ -491,6 +492,13 @@ block_out (const mvt_block_info_t *b, vl_api_hashmvt_block_details_t *d)
 		d->in_use[i] = b->in_use[i];
 }
 
+static void
+hits_out (const mvt_entry_hits_t *h, vl_api_hashmvt_hits_details_t *d)
+{
+	hashmvt_prefix_out (h->prefix, &d->prefix);
+	d->hits = h->hits;
+}
+
 /* The answer: details of a page, then the reply. The page is sent whole even where the client's
  * queue is nearly full: that is bounded by `max`, and its items are no longer anywhere else. */
 #define LIST_PAGE(name, NAME, page)                                                                \
@@ -589,4 +597,29 @@ vl_api_hashmvt_block_get_t_handler (vl_api_hashmvt_block_get_t *mp)
 			       &more, &rv);
 	}
 	LIST_PAGE (block, BLOCK, page);
+}
+
+void
+vl_api_hashmvt_hits_get_t_handler (vl_api_hashmvt_hits_get_t *mp)
+{
+	vl_api_registration_t *rp = vl_api_client_index_to_registration (mp->client_index);
+	vl_api_hashmvt_hits_get_reply_t *rmp;
+	mvt_job_t job = { .op = MVT_JOB_LIST_HITS, .match = mp->table };
+	mvt_entry_hits_t *page = 0;
+	u32 max = page_size (mp->max), n = 0;
+	u64 cursor = mp->cursor;
+	int rv = 0, more = 0;
+
+	if (!rp)
+		return;
+	if (!HASHMVT_ENABLED (rv) && mp->table >= MVT_MATCH_N)
+		rv = VNET_API_ERROR_INVALID_VALUE;
+	if (!rv)
+	{
+		vec_validate (page, max - 1);
+		job.out.hits = page;
+		n = fill_page (&job, max, mp->instance == 0xffff ? MVT_NONE : mp->instance, &cursor,
+			       &more, &rv);
+	}
+	LIST_PAGE (hits, HITS, page);
 }

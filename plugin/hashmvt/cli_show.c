@@ -201,30 +201,75 @@ show_matches (vlib_main_t *vm, u32 first, u32 end)
 	}
 }
 
-static void
-show_map (vlib_main_t *vm, const char *what, const home_copy_t *map, u32 limit)
+static uword
+prefix_key (mvt_prefix4_t prefix)
 {
+	return (uword) prefix.addr << 8 | prefix.len;
+}
+
+/* A hash of prefix_key to the hits of that entry in all instances. */
+static uword *
+hits_in (mvt_match_t table)
+{
+	hashmvt_main_t *hm = &hashmvt_main;
+	uword *hits = hash_create (0, sizeof (uword));
+
+	for (u32 i = 0; i < hm->n_instances; i++)
+	{
+		mvt_entry_hits_t page[PAGE];
+		mvt_job_t job = {
+			.op = MVT_JOB_LIST_HITS, .match = table, .max = PAGE, .out.hits = page
+		};
+		while (job.cursor != UINT64_MAX && !mvt_engine_job (hm->engine, i, &job))
+			for (u32 k = 0; k < job.n; k++)
+			{
+				uword key = prefix_key (page[k].prefix),
+				      *had = hash_get (hits, key);
+				hash_set (hits, key, (had ? *had : 0) + page[k].hits);
+			}
+	}
+	return hits;
+}
+
+/* uword *hits, mvt_prefix4_t *prefix: nothing where the entry is not counted for itself. */
+static u8 *
+format_hits (u8 *s, va_list *args)
+{
+	uword *hits = va_arg (*args, uword *);
+	mvt_prefix4_t *prefix = va_arg (*args, mvt_prefix4_t *);
+	uword *found = hash_get (hits, prefix_key (*prefix));
+
+	return found ? format (s, " hits %lu", *found) : s;
+}
+
+static void
+show_map (vlib_main_t *vm, const char *what, const home_copy_t *map, mvt_match_t table, u32 limit)
+{
+	uword *hits = hits_in (table);
+
 	vlib_cli_output (vm, "%s, version %lu: %u ranges, %u endpoint pins", what,
 			 atomic_load (&map->version), map->desc.n_ranges, map->desc.n_pins);
 	for (u32 i = 0; i < map->desc.n_ranges && i < limit; i++)
 	{
 		const mvt_home_range_t *r = &map->desc.ranges[i];
 		if (r->table == MVT_NONE)
-			vlib_cli_output (vm, "  %U -> instance %u%s", format_hashmvt_prefix,
+			vlib_cli_output (vm, "  %U -> instance %u%s%U", format_hashmvt_prefix,
 					 &r->prefix, r->instance,
-					 r->flags & MVT_HOME_F_CLOSING ? " closing" : "");
+					 r->flags & MVT_HOME_F_CLOSING ? " closing" : "",
+					 format_hits, hits, &r->prefix);
 		else
-			vlib_cli_output (vm, "  %U -> bucket table %u", format_hashmvt_prefix,
-					 &r->prefix, r->table);
+			vlib_cli_output (vm, "  %U -> bucket table %u%U", format_hashmvt_prefix,
+					 &r->prefix, r->table, format_hits, hits, &r->prefix);
 	}
 	show_rest (vm, map->desc.n_ranges, limit);
+	hash_free (hits);
 }
 
 static void
 show_rules (vlib_main_t *vm, u32 limit)
 {
-	show_map (vm, "home map", &hashmvt_main.engine->home, limit);
-	show_map (vm, "dispatcher rules", &hashmvt_main.engine->rules, limit);
+	show_map (vm, "home map", &hashmvt_main.engine->home, MVT_MATCH_HOME, limit);
+	show_map (vm, "dispatcher rules", &hashmvt_main.engine->rules, MVT_MATCH_RULES, limit);
 	show_matches (vm, MVT_MATCH_RULES, MVT_MATCH_HOME + 1);
 }
 
@@ -250,23 +295,32 @@ static void
 show_policies (vlib_main_t *vm, u32 limit)
 {
 	const hashmvt_model_t *m = &hashmvt_main.model;
+	uword *inside = hits_in (MVT_MATCH_INSIDE), *exempt = hits_in (MVT_MATCH_EXEMPT);
+	uword *in = hits_in (MVT_MATCH_STATIC_IN), *out = hits_in (MVT_MATCH_STATIC_OUT);
 
 	vlib_cli_output (vm, "generation %lu", m->generation);
 	for (u32 i = 0; i < vec_len (m->policies) && i < limit; i++)
 		show_policy (vm, i);
 	show_rest (vm, vec_len (m->policies), limit);
 	for (u32 i = 0; i < vec_len (m->inside) && i < limit; i++)
-		vlib_cli_output (vm, "  inside %U -> policy %u", format_hashmvt_prefix,
-				 &m->inside[i].inside, m->inside[i].policy);
+		vlib_cli_output (vm, "  inside %U -> policy %u%U", format_hashmvt_prefix,
+				 &m->inside[i].inside, m->inside[i].policy, format_hits, inside,
+				 &m->inside[i].inside);
 	show_rest (vm, vec_len (m->inside), limit);
 	for (u32 i = 0; i < vec_len (m->exempt) && i < limit; i++)
-		vlib_cli_output (vm, "  exempt %U", format_hashmvt_prefix, &m->exempt[i]);
+		vlib_cli_output (vm, "  exempt %U%U", format_hashmvt_prefix, &m->exempt[i],
+				 format_hits, exempt, &m->exempt[i]);
 	show_rest (vm, vec_len (m->exempt), limit);
 	for (u32 i = 0; i < vec_len (m->statics) && i < limit; i++)
-		vlib_cli_output (vm, "  static %U <-> %U", format_hashmvt_prefix,
-				 &m->statics[i].inside, format_hashmvt_prefix,
+		vlib_cli_output (vm, "  static %U%U <-> %U%U", format_hashmvt_prefix,
+				 &m->statics[i].inside, format_hits, in, &m->statics[i].inside,
+				 format_hashmvt_prefix, &m->statics[i].outside, format_hits, out,
 				 &m->statics[i].outside);
 	show_rest (vm, vec_len (m->statics), limit);
+	hash_free (inside);
+	hash_free (exempt);
+	hash_free (in);
+	hash_free (out);
 	show_matches (vm, MVT_MATCH_INSIDE, MVT_MATCH_N);
 }
 

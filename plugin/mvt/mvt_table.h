@@ -196,6 +196,9 @@ uint32_t mvt_lookup_shared (const mvt_t *t, const void *field, uint32_t now);
 void mvt_lookup_batch_shared (const mvt_t *t, const void *fields, unsigned n, uint32_t now,
 			      uint32_t *rows);
 
+/* Rows whose hits a view counts each for itself; the first ones, so all of most tables. */
+#define MVT_VIEW_ROWS 4096u
+
 /* A reader's own cache and counters over a table that others read too. Belongs to one thread. */
 typedef struct mvt_view mvt_view_t;
 
@@ -205,9 +208,12 @@ typedef struct mvt_view mvt_view_t;
 mvt_view_t *mvt_view_new (const mvt_t *t, uint32_t cache_lines, const mvt_mem_t *mem);
 void mvt_view_remove (mvt_view_t *view);
 /* Turns the view to another table of the same width, as when a snapshot is replaced. What was
- * cached is forgotten, counters go on. MVT_ERR_INVALID when the widths differ. */
+ * cached is forgotten, and hits of rows begin at 0; other counters go on. MVT_ERR_INVALID when the
+ * widths differ. */
 int mvt_view_attach (mvt_view_t *view, const mvt_t *t);
 uint32_t mvt_view_lookup (mvt_view_t *view, const void *field, uint32_t now);
+/* Lookups since the last attach that this row was the answer of. => row < MVT_VIEW_ROWS */
+uint64_t mvt_view_hits (const mvt_view_t *view, uint32_t row);
 
 /* ---- walks, counters, checks ---- */
 

@@ -451,6 +451,8 @@ struct mvt_view
 	mvt_cache_t cache;
 	mvt_match_stats_t match;
 	mvt_mem_t mem;
+	uint64_t misses;
+	uint64_t hits[MVT_VIEW_ROWS]; /* by row */
 };
 
 mvt_view_t *
@@ -488,6 +490,7 @@ mvt_view_attach (mvt_view_t *view, const mvt_t *t)
 	if (t->config.field_bits != view->field_bits)
 		return MVT_ERR_INVALID;
 	view->t = t;
+	__builtin_memset (view->hits, 0, sizeof view->hits);
 	/* another table's epochs mean nothing here */
 	if (view->cache.n)
 		__builtin_memset (view->cache.lines, 0,
@@ -495,20 +498,45 @@ mvt_view_attach (mvt_view_t *view, const mvt_t *t)
 	return MVT_OK;
 }
 
+/* One count for the row is one for the hits: what the counters of a table take apart. */
+static inline uint32_t
+count_row (mvt_view_t *view, uint32_t row)
+{
+	view->match.lookups++;
+	if (mvt_likely (row < MVT_VIEW_ROWS))
+		view->hits[row]++;
+	else if (row == MVT_NONE)
+		view->misses++;
+	return row;
+}
+
 uint32_t
 mvt_view_lookup (mvt_view_t *view, const void *field, uint32_t now)
 {
-	return counted_find (view->t, &view->cache, field, now, &view->match);
+	if (view->field_bits == 32)
+		return mvt_view_lookup4 (view, mvt_load32_be (field), now);
+	return count_row (view, view->cache.n ? cached_find_wide (view->t, &view->cache, field, now,
+								  &view->match)
+					      : find (view->t, field, now));
 }
 
 uint32_t
 mvt_view_lookup4 (mvt_view_t *view, uint32_t addr, uint32_t now)
 {
-	return counted_find4 (view->t, &view->cache, addr, now, &view->match);
+	return count_row (
+		view, view->cache.n ? cached_find4 (view->t, &view->cache, addr, now, &view->match)
+				    : find4 (view->t, addr, now));
 }
 
 void
 mvt_view_stats (const mvt_view_t *view, mvt_match_stats_t *stats)
 {
 	*stats = view->match;
+	stats->hits = stats->lookups - view->misses;
+}
+
+uint64_t
+mvt_view_hits (const mvt_view_t *view, uint32_t row)
+{
+	return view->hits[row];
 }

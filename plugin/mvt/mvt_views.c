@@ -72,6 +72,28 @@ mvt_views_info (const mvt_views_t *views, mvt_match_info_t info[MVT_MATCH_N])
 	}
 }
 
+uint32_t
+mvt_views_hits (const mvt_views_t *views, mvt_match_t which, uint32_t *cursor,
+		mvt_entry_hits_t *out, uint32_t max)
+{
+	const mvt_t *table = views->table[which];
+	uint32_t n = 0, row;
+
+	while (n < max && table && mvt_iterate (table, cursor, &row) && row < MVT_VIEW_ROWS)
+	{
+		const uint8_t *field = mvt_field (table, row);
+		out[n++] = (mvt_entry_hits_t){
+			.prefix = { .addr = (uint32_t) field[0] << 24 | (uint32_t) field[1] << 16 |
+					    (uint32_t) field[2] << 8 | field[3],
+				    .len = (uint8_t) mvt_value (table, row)->len },
+			.hits = mvt_view_hits (views->view[which], row),
+		};
+	}
+	if (n < max)
+		*cursor = MVT_NONE;
+	return n;
+}
+
 const char *
 mvt_match_name (unsigned which)
 {

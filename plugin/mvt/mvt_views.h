@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * mvt_views_t: one thread's own eyes on the prefix tables that all threads read. For each table
- * it has a state cache and counters (mvt_view_t), so that matching counts without a shared write.
+ * it has a state cache and counters (mvt_view_t), and counts each entry, without a shared write.
  * The tables are those of the snapshots in force (mvt_shared.h); mvt_views_update turns the views
  * to them. An instance owns one; its host's dispatcher on the same thread may use it too.
  */
@@ -9,6 +9,7 @@
 #define MVT_VIEWS_H
 
 #include "mvt_table.h"
+#include "mvt_types.h"
 
 #define foreach_mvt_match                                          \
 	_ (RULES, rules, "dispatcher's rules: which instance")     \
@@ -35,6 +36,14 @@ typedef struct
 	uint32_t chained;
 } mvt_match_info_t;
 
+/* How often an entry was the longest match, since its table came into force; of the first
+ * MVT_VIEW_ROWS. */
+typedef struct
+{
+	mvt_prefix4_t prefix;
+	uint64_t hits;
+} mvt_entry_hits_t;
+
 typedef struct mvt_views mvt_views_t;
 
 /* Views on no table yet. NULL when there is no memory. The caller owns them. */
@@ -47,6 +56,10 @@ void mvt_views_attach (mvt_views_t *views, mvt_match_t which, const mvt_t *table
  * may be NULL), else without cache and counters. Row or MVT_NONE. */
 uint32_t mvt_views_find (mvt_views_t *views, mvt_match_t which, const mvt_t *table, uint32_t addr);
 void mvt_views_info (const mvt_views_t *views, mvt_match_info_t info[MVT_MATCH_N]);
+/* The next entries of a table that are counted, from *cursor on (0 to begin), at most max; how
+ * many. *cursor is MVT_NONE at the end. */
+uint32_t mvt_views_hits (const mvt_views_t *views, mvt_match_t which, uint32_t *cursor,
+			 mvt_entry_hits_t *out, uint32_t max);
 
 const char *mvt_match_name (unsigned which);
 

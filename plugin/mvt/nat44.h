@@ -170,6 +170,7 @@ typedef enum
 	MVT_JOB_DRAIN_SLOT,  /* slot, drain in: allocate nothing of that address */
 	MVT_JOB_LIST_BLOCKS, /* cursor in/out; block_infos/n out: blocks in use */
 	MVT_JOB_MATCHES,     /* matches[MVT_MATCH_N] out: prefix matching here */
+	MVT_JOB_LIST_HITS,   /* match, cursor in/out; hits/n out: of the entries of a table */
 	MVT_JOB_SYNC,	     /* done once a loop has begun that sees all published snapshots */
 } mvt_job_op_t;
 
@@ -230,6 +231,7 @@ typedef struct
 	mvt_mapping_filter_t filter;
 	mvt_endpoint_t inside_endpoint, external_endpoint;
 	uint16_t realm;
+	uint16_t match;	 /* mvt_match_t */
 	uint64_t cursor; /* 0 to start; UINT64_MAX when everything was listed */
 	uint32_t n;
 	union
@@ -239,6 +241,7 @@ typedef struct
 		mvt_host_info_t *hosts;
 		mvt_block_info_t *block_infos;
 		mvt_match_info_t *matches;
+		mvt_entry_hits_t *hits;
 	} out; /* memory of the asker, owned by the job until it is done */
 	mvt_err_t result;
 } mvt_job_t;

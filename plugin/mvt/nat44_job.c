@@ -550,6 +550,22 @@ static_delete (mvt_nat44_t *nat, const mvt_job_t *job, uint32_t now)
 }
 
 static mvt_err_t
+list_hits (mvt_nat44_t *nat, mvt_job_t *job)
+{
+	uint32_t left = job->max - job->n, cursor = (uint32_t) job->cursor, n;
+
+	if (job->match >= MVT_MATCH_N)
+		return MVT_ERR_INVALID;
+	if (left > NAT44_JOB_LINES)
+		left = NAT44_JOB_LINES;
+	n = mvt_views_hits (nat->views, (mvt_match_t) job->match, &cursor, job->out.hits + job->n,
+			    left);
+	job->n += n;
+	job->cursor = cursor == MVT_NONE ? UINT64_MAX : cursor;
+	return job->cursor == UINT64_MAX || job->n == job->max ? MVT_OK : MVT_ERR_AGAIN;
+}
+
+static mvt_err_t
 run (mvt_nat44_t *nat, mvt_job_t *job, uint32_t now)
 {
 	switch (job->op)
@@ -578,6 +594,8 @@ run (mvt_nat44_t *nat, mvt_job_t *job, uint32_t now)
 		mvt_views_info (nat->views, job->out.matches);
 		job->n = MVT_MATCH_N;
 		return MVT_OK;
+	case MVT_JOB_LIST_HITS:
+		return list_hits (nat, job);
 	case MVT_JOB_SYNC:
 		return MVT_OK;
 	default:

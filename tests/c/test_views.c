@@ -94,6 +94,43 @@ test_counts (void **state)
 	assert_int_equal (counted_mem_bytes, 0);
 }
 
+/* Each entry counts for itself, from the moment that its table is in force. */
+static void
+test_entries (void **state)
+{
+	mvt_home_t *home = two_ranges (3), *other = two_ranges (4);
+	mvt_views_t *views = mvt_views_new (&counted_mem);
+	mvt_entry_hits_t hits[4];
+	uint32_t cursor = 0, ten;
+	(void) state;
+
+	mvt_home_attach (home, views, MVT_MATCH_HOME);
+	for (uint32_t i = 0; i < 7; i++)
+		mvt_home_lookup_by (home, views, 0, i < 5 ? 0x0a000001 : 0x0b000001, 1, 0,
+				    &(mvt_home_answer_t){ 0 });
+	assert_int_equal (mvt_views_hits (views, MVT_MATCH_HOME, &cursor, hits, 1), 1);
+	assert_int_not_equal (cursor, MVT_NONE);
+	assert_int_equal (mvt_views_hits (views, MVT_MATCH_HOME, &cursor, hits + 1, 3), 1);
+	assert_int_equal (cursor, MVT_NONE);
+	ten = hits[0].prefix.len == 8 ? 0 : 1;
+	assert_int_equal (hits[ten].prefix.addr, 0x0a000000);
+	assert_int_equal (hits[ten].hits, 5);
+	assert_int_equal (hits[1 - ten].prefix.len, 0);
+	assert_int_equal (hits[1 - ten].hits, 2);
+	mvt_home_attach (other, views, MVT_MATCH_HOME);
+	cursor = 0;
+	assert_int_equal (mvt_views_hits (views, MVT_MATCH_HOME, &cursor, hits, 4), 2);
+	assert_int_equal (hits[0].hits + hits[1].hits, 0);
+	cursor = 0;
+	assert_int_equal (mvt_views_hits (views, MVT_MATCH_RULES, &cursor, hits, 4), 0);
+	assert_int_equal (cursor, MVT_NONE);
+
+	mvt_views_remove (views);
+	mvt_home_remove (home);
+	mvt_home_remove (other);
+	assert_int_equal (counted_mem_bytes, 0);
+}
+
 /* The counters go on when a set is replaced, answers do not; a set that the views do not look at
  * is matched all the same. */
 static void
@@ -178,9 +215,9 @@ int
 main (void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test (test_counts),		cmocka_unit_test (test_replaced),
-		cmocka_unit_test (test_rules_and_home), cmocka_unit_test (test_no_memory),
-		cmocka_unit_test (test_names),
+		cmocka_unit_test (test_counts),	   cmocka_unit_test (test_entries),
+		cmocka_unit_test (test_replaced),  cmocka_unit_test (test_rules_and_home),
+		cmocka_unit_test (test_no_memory), cmocka_unit_test (test_names),
 	};
 	return cmocka_run_group_tests (tests, NULL, NULL);
 }

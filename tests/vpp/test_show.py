@@ -73,6 +73,46 @@ def test_rules_show_hits(nat: Nat) -> None:
     assert told(nat, "rules", "rules") == (3, 3, 2)
 
 
+def test_every_rule_has_its_hits(nat: Nat) -> None:
+    """Rules, inside prefixes, exemptions and 1:1 rules count their packets, over all instances."""
+    begun = nat.api.hashmvt_change_begin(kind=1, version=1)
+    ranges = [
+        {"prefix": prefix, "instance": 0, "table": 0xFFFFFFFF}
+        for prefix in ("0.0.0.0/0", "10.0.0.32/27")
+    ]
+    assert nat.api.hashmvt_change_add_ranges(change=begun.change, n=2, ranges=ranges).retval == 0
+    assert nat.api.hashmvt_change_end(change=begun.change, commit=True).retval == 0
+    nat.vpp.do(
+        f"hashmvt policy add {HOSTS[0]}/32 mappings-per-host 9",
+        "hashmvt exempt add 192.0.2.0/24",
+        f"hashmvt static add prefix {HOSTS[1]}/32 203.0.113.77/32",
+    )
+    nat.outward(*[udp(h) for h in HOSTS], expect=len(HOSTS))
+    nat.outward(udp(HOSTS[2], server="192.0.2.9"), expect=1)
+    nat.inward(IP(src=SERVER, dst="203.0.113.77") / UDP(sport=53, dport=1000), expect=1)
+    rules = nat.vpp.cli("hashmvt show rules").split("dispatcher rules")[1]
+    near = sum(32 <= int(h.split(".")[3]) < 64 for h in HOSTS)
+    # every packet from inside, and where there is a choice the one to the 1:1 rule's outside
+    asked = len(HOSTS) + 1 + (nat.instances > 1)
+    assert f"10.0.0.32/27 -> instance 0 hits {near}\n" in rules
+    assert f"0.0.0.0/0 -> instance 0 hits {asked - near}\n" in rules
+    said = nat.vpp.cli("hashmvt show policies")
+    assert f"inside {HOSTS[0]}/32 -> policy 1 hits 1\n" in said
+    # all but that host and the one with a 1:1 rule; the exempt packet made no mapping
+    assert f"inside 10.0.0.0/8 -> policy 0 hits {len(HOSTS) - 2}\n" in said
+    assert "exempt 192.0.2.0/24 hits 1\n" in said
+    assert f"static {HOSTS[1]}/32 hits " in said
+    assert "203.0.113.77/32 hits " in said
+    found = nat.listing(nat.api.hashmvt_hits_get, table=0, instance=0xFFFF, max=1)
+    assert {str(f.prefix) for f in found} == {"0.0.0.0/0", "10.0.0.32/27"}
+    assert sum(f.hits for f in found) == asked
+    nat.vpp.do("hashmvt exempt del 192.0.2.0/24")
+    assert "inside 10.0.0.0/8 -> policy 0 hits 0\n" in nat.vpp.cli("hashmvt show policies")
+    assert nat.api.hashmvt_hits_get(table=6, instance=0xFFFF)[0].retval == INVALID_VALUE
+    beyond = nat.api.hashmvt_hits_get(table=0, instance=nat.instances)[0]
+    assert beyond.retval == INVALID_VALUE_2
+
+
 def test_neighbors_of_the_router_go_fast(nat: Nat) -> None:
     """Who shares a /16 with an address of the router is not looked up for exemption."""
     nat.outward(*[udp(HOSTS[0])] * 5, expect=5)
