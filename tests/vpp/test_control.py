@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -299,6 +301,28 @@ def test_no_worker_barrier(nat: Nat) -> None:
         assert nat.api.hashmvt_shard(from_instance=0, to_instance=1, percent=10).retval == 0
     set_maps(nat, 5, {"0.0.0.0/0": 0})
     assert nat.api.hashmvt_mapping_delete(filter={"instance": ALL}).ended == 8000
+    assert nat.api.hashmvt_get().barriers == before
+
+
+def test_polling_moves_no_barrier(nat: Nat) -> None:
+    """A client that asks for everything, all the time, stops the workers not once."""
+    seconds = float(os.environ.get("HASHMVT_POLL_SECONDS", "3"))
+    nat.outward(*[udp(h) for h in HOSTS], expect=len(HOSTS))
+    stats = VPPStats(str(nat.vpp.directory / "stats.sock"))
+    stats.connect()
+    before, end, rounds = nat.api.hashmvt_get().barriers, time.monotonic() + seconds, 0
+    try:
+        while time.monotonic() < end:
+            assert len(nat.api.hashmvt_instance_get()[1]) == nat.instances
+            assert len(nat.mappings()) == len(HOSTS)
+            assert nat.listing(nat.api.hashmvt_pool_get)
+            assert nat.listing(nat.api.hashmvt_match_get)
+            assert nat.listing(nat.api.hashmvt_range_get, kind=0)
+            assert sum(map(sum, stats["/hashmvt/mappings"])) == len(HOSTS)
+            rounds += 1
+    finally:
+        stats.disconnect()
+    assert rounds > seconds
     assert nat.api.hashmvt_get().barriers == before
 
 

@@ -86,10 +86,16 @@ class Vpp(PrivateVpp):
         workers: int = 0,
         plugins: Sequence[str] = PLUGINS,
         sections: str = "",
+        pause_us: int = 100,
     ) -> None:
         """Prepare; ``start`` runs it."""
         options = Options(
-            plugins, workers=workers, heap=512 << 20, buffers=16384, sections=sections
+            plugins,
+            workers=workers,
+            heap=512 << 20,
+            buffers=16384,
+            sections=sections,
+            pause_us=pause_us,
         )
         super().__init__(directory, find_installation(ROOT), options)
         self._prepare: Callable[[Vpp], None] = lambda _: None

@@ -33,7 +33,6 @@ _KEPT = ["setpriv", "--pdeathsig", "KILL"]
 _START_S, _STOP_S, _GONE_S, _POLL_S = 60.0, 30.0, 1.0, 0.05
 _START_ATTEMPTS = 5
 _SOCKET_PATH = 107
-_PAUSE_US = 100
 _STARVED = "worker thread deadlock"
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _TELLING = re.compile(
@@ -125,7 +124,9 @@ class Options:
     plugins: Sequence[str] = (HASHMVT, "ping")
     """All that are loaded, without ``_plugin.so``."""
     workers: int = 0
-    """0 to 63, whatever the machine has."""
+    """0 to 62, of which VPP makes 63 threads, whatever the machine has."""
+    pause_us: int = 100
+    """How long a thread without work sleeps; longer where threads are many more than CPUs."""
     cores: tuple[int, int] | None = None
     """Of the main thread and one worker, which then poll without a pause."""
     heap: int = 256 << 20
@@ -141,7 +142,7 @@ class Options:
         if self.cores:
             pause, cpu = "", "main-core {} corelist-workers {}".format(*self.cores)
         else:
-            pause = f"poll-sleep-usec {_PAUSE_US}"
+            pause = f"poll-sleep-usec {self.pause_us}"
             cpu = f"use-pthreads{f' workers {self.workers}' if self.workers else ''}"
         enabled = "\n".join(f"  plugin {_file(plugin)} {{ enable }}" for plugin in self.plugins)
         return f"""unix {{
