@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -45,7 +46,7 @@ from hashmvt.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from port import Port
     from vpp import Vpp
@@ -235,49 +236,98 @@ async def test_the_agent_brings_about_its_file_and_serves_it(vpp: Vpp, directory
     assert vpp.api.hashmvt_get().enabled
 
 
-async def test_a_scale_out_onto_a_spare_worker_changes_no_mapping(
-    running_vpp: Callable[[], RunningVpp], directory: Path
-) -> None:
-    """The coordinator's five steps, as on the embedded engine; new flows share the work."""
-    running = running_vpp()
+@contextlib.asynccontextmanager
+async def programs(running: RunningVpp, directory: Path) -> AsyncIterator[VppDataplane]:
+    """Run agent and coordinator on a VPP, one instance active; yield a dataplane beside them."""
     path = directory / "hashmvt.yaml"
     text = FILE.format(folder=running.vpp.directory, port=40000 + os.getpid() % 20000, udp=300)
     text = text.replace("kind: vpp", "kind: vpp\n  instances: {initial: 1}")
     path.write_text(text.replace(f"{running.vpp.directory}/coord", f"{directory}/coord"))
-    sources = [Endpoint(IPv4Address(f"10.{n}.0.1"), 1000, Proto.UDP) for n in range(64)]
-    target = Endpoint(IPv4Address("203.0.113.9"), 53, Proto.UDP)
-    batch = [Packet(packets.make(one, target), Direction.IN2OUT) for one in sources]
     agent = start("hashmvt-agent", "-c", str(path), log=directory / "agent.log")
     coordinator = None
     try:
         await said(directory / "agent.log", "serving")
         coordinator = start("hashmvt-coord", "-c", str(path), log=directory / "coord.log")
         await said(directory / "coord.log", "coordinating")
-        settings = vpp_settings(load(path))
-        plane = await VppDataplane.open(settings, port=running.port)
-        before = [outcome.data for outcome in await plane.inject(batch)]
-        scale = [str(BIN / "hashmvt"), "scale", "--socket", f"{directory}/coord.sock", "out"]
-        done = await asyncio.to_thread(
-            subprocess.run, scale, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert "scale-out of instance 0 to 1: done" in done.stdout, done
-        assert [outcome.data for outcome in await plane.inject(batch)] == before
-        others = [
-            Packet(packets.make(replace(one, addr=one.addr + 1), target), Direction.IN2OUT)
-            for one in sources
-        ]
-        assert {one.verdict for one in await plane.inject(others)} == {Verdict.TRANSLATED}
-        first, second, *spare = (await plane.snapshot()).instances
-        assert first.gauges.mappings + second.gauges.mappings == 2 * len(sources)
-        assert second.gauges.mappings > 0
-        assert {one.state for one in spare} == {InstanceState.SPARE}
-        await plane.aclose()
+        plane = await VppDataplane.open(vpp_settings(load(path)), port=running.port)
+        try:
+            yield plane
+        finally:
+            await plane.aclose()
+        assert agent.poll() is None, (directory / "agent.log").read_text()
+        assert coordinator.poll() is None, (directory / "coord.log").read_text()
     finally:
         for process in (coordinator, agent):
             if process is not None:
                 process.terminate()
                 process.wait(20)
         running.port.disable()
+
+
+async def scale_out(directory: Path) -> str:
+    """Ask the coordinator for it; return what was said."""
+    command = [str(BIN / "hashmvt"), "scale", "--socket", f"{directory}/coord.sock", "out"]
+    done = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, timeout=60, check=False
+    )
+    return f"{done.stdout}{done.stderr}"
+
+
+SOURCES = [Endpoint(IPv4Address(f"10.{n}.0.1"), 1000, Proto.UDP) for n in range(64)]
+
+
+def from_all(offset: int = 0) -> list[Packet]:
+    """Return a packet of each of 64 hosts, wide apart."""
+    target = Endpoint(IPv4Address("203.0.113.9"), 53, Proto.UDP)
+    sources = [replace(one, addr=one.addr + offset) for one in SOURCES]
+    return [Packet(packets.make(one, target), Direction.IN2OUT) for one in sources]
+
+
+async def test_a_scale_out_onto_a_spare_worker_changes_no_mapping(
+    running_vpp: Callable[[], RunningVpp], directory: Path
+) -> None:
+    """The coordinator's five steps, as on the embedded engine; new flows share the work."""
+    async with programs(running_vpp(), directory) as plane:
+        before = [outcome.data for outcome in await plane.inject(from_all())]
+        assert "scale-out of instance 0 to 1: done" in await scale_out(directory)
+        assert [outcome.data for outcome in await plane.inject(from_all())] == before
+        others = await plane.inject(from_all(1))
+        assert {one.verdict for one in others} == {Verdict.TRANSLATED}
+        first, second, *spare = (await plane.snapshot()).instances
+        assert first.gauges.mappings + second.gauges.mappings == 2 * len(SOURCES)
+        assert second.gauges.mappings > 0
+        assert {one.state for one in spare} == {InstanceState.SPARE}
+
+
+async def test_agent_and_coordinator_survive_a_vpp_that_is_killed(
+    running_vpp: Callable[[], RunningVpp], directory: Path
+) -> None:
+    """Under a NAT that was scaled out: they reconnect, configure the new one and scale it out."""
+    running = running_vpp()
+    async with programs(running, directory) as plane:
+        await plane.inject(from_all())
+        assert "scale-out of instance 0 to 1: done" in await scale_out(directory)
+        os.kill(running.vpp.pid, signal.SIGKILL)
+        assert "VPP" in await why_not(plane)
+        running.vpp.stop()
+        assert "done" not in await scale_out(directory)
+        running.vpp.start()  # by this thread, for VPP ends with the one that started it
+        async with asyncio.timeout(30):
+            while await why_not(plane):
+                await asyncio.sleep(0.1)
+        states = [one.state for one in (await plane.snapshot()).instances]
+        assert states == [InstanceState.ACTIVE] + [InstanceState.SPARE] * (len(states) - 1)
+        fresh = await plane.inject(from_all())
+        assert {one.verdict for one in fresh} == {Verdict.TRANSLATED}
+        async with asyncio.timeout(30):
+            while "scale-out of instance 0 to 1: done" not in (told := await scale_out(directory)):
+                await asyncio.sleep(0.5)
+        before = [outcome.data for outcome in fresh]
+        assert [outcome.data for outcome in await plane.inject(from_all())] == before, told
+        assert {o.verdict for o in await plane.inject(from_all(1))} == {Verdict.TRANSLATED}
+        first, second, *_ = (await plane.snapshot()).instances
+        assert first.gauges.mappings + second.gauges.mappings == 2 * len(SOURCES)
+        assert second.gauges.mappings > 0
 
 
 def start(*command: str, log: Path) -> subprocess.Popen[bytes]:
