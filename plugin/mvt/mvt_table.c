@@ -23,12 +23,15 @@ static int
 default_init (mvt_t *t)
 {
 	int err = mvt_buckets_init (&t->buckets, t->n_rows, &t->mem);
-	return err ? err : mvt_lengths_init (&t->lengths, t->config.field_bits, t->n_rows, &t->mem);
+	if (!err)
+		err = mvt_lengths_init (&t->lengths, t->config.field_bits, t->n_rows, &t->mem);
+	return err ? err : mvt_front_init (t);
 }
 
 static void
 default_exit (mvt_t *t)
 {
+	mvt_front_exit (t);
 	mvt_lengths_exit (&t->lengths, &t->mem);
 	mvt_buckets_exit (&t->buckets, &t->mem);
 }
@@ -106,10 +109,14 @@ default_link (mvt_t *t, uint32_t row, const mvt_key_t *key, uint32_t len)
 		return err;
 	err = mvt_lengths_add (&t->lengths, &t->secret, mvt_key_slot (key), len);
 	if (err)
+	{
 		mvt_buckets_delete (&t->buckets, hash, row);
-	else if (!len)
+		return err;
+	}
+	if (!len)
 		t->default_row = row;
-	return err;
+	mvt_front_add (t, row, key, len);
+	return MVT_OK;
 }
 
 static void
@@ -119,6 +126,7 @@ default_unlink (mvt_t *t, uint32_t row, const mvt_key_t *key, uint32_t len)
 	mvt_lengths_sub (&t->lengths, &t->secret, mvt_key_slot (key), len);
 	if (!len)
 		t->default_row = MVT_NONE;
+	mvt_front_sub (t, row, key, len);
 }
 
 int
@@ -172,15 +180,23 @@ get_equal (const void *ctx, uint32_t row)
 	return mvt_row_is (g->t, row, g->masked, g->len);
 }
 
+uint32_t
+mvt_default_get (const mvt_t *t, const mvt_key_t *key, uint32_t len)
+{
+	mvt_key_t masked;
+	mvt_key_mask (&masked, key, len, t->words);
+	get_ctx_t g = { t, &masked, len };
+	return mvt_buckets_find (&t->buckets, mvt_prefix_hash (t, &masked, len), get_equal, &g);
+}
+
 static uint32_t
 get_key (const mvt_t *t, const mvt_key_t *key, uint32_t len)
 {
 	mvt_key_t masked;
+	if (t->config.mode == MVT_MODE_DEFAULT)
+		return mvt_default_get (t, key, len);
 	mvt_key_mask (&masked, key, len, t->words);
-	if (t->config.mode == MVT_MODE_PAPER)
-		return mvt_paper_get (t, &masked, len);
-	get_ctx_t g = { t, &masked, len };
-	return mvt_buckets_find (&t->buckets, mvt_prefix_hash (t, &masked, len), get_equal, &g);
+	return mvt_paper_get (t, &masked, len);
 }
 
 uint32_t
@@ -398,7 +414,7 @@ default_verify (const mvt_t *t)
 	}
 	if (short_bits != covered || counted != longer)
 		return -14;
-	return 0;
+	return mvt_front_verify (t) ? -15 : 0;
 }
 
 int

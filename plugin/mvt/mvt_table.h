@@ -12,7 +12,10 @@
  * Two match modes:
  *   MVT_MODE_DEFAULT  one flat hash (mvt_buckets.h) for all lengths; the length is part of the
  *                     key. A bitmap by the top 16 bits of the field tells which lengths exist
- *                     there, so only those are probed, longest first: one probe or two.
+ *                     there, so only those are probed, longest first: one probe or two. Tables of
+ *                     32-bit fields with room for 65,536 entries or more have a front besides:
+ *                     the row of the longest match up to 24 bits of every /24, so that a lookup
+ *                     reads one line and the row, and probes only where longer entries lie.
  *   MVT_MODE_PAPER    the paper's: lengths are rounded down to five classes (8, 16, 24, 30, 32 of
  *                     32 bits; width/4, /2, *3/4, -2, width in general) and what falls on one row
  *                     is chained, longest first. Slower on real tables; kept to reproduce.
@@ -35,7 +38,9 @@
  * the functions ending in 4 take 32-bit fields in host order.
  *
  * Cost: 32 bytes per entry for fields to 8 bytes, 64 for wider, + 10.3 for the buckets + about as
- * much for counting lengths; 256 KiB of bitmap per 32 bits of width, touched only where used.
+ * much for counting lengths; 256 KiB of bitmap per 32 bits of width, touched only where used. The
+ * front is 64 MiB, touched only where used; an insert or delete of length len <= 24 reads the
+ * 2^(24 - len) words of it that the entry covers: 1 us for a /16, some ms for a /1.
  */
 #ifndef MVT_TABLE_H
 #define MVT_TABLE_H

@@ -150,11 +150,37 @@ find4_default (const mvt_t *t, uint32_t addr, uint32_t now)
 	return find4_from (t, addr, bits, now);
 }
 
+/* What the front could not answer: the longer lengths if there are any here, and what the table
+ * says as a whole if the front's entry is not in force. */
+static uint32_t
+find4_behind (const mvt_t *t, uint32_t addr, uint32_t front, uint32_t now)
+{
+	uint32_t bits = t->lengths.bits[addr >> 16], row = (front & MVT_FRONT_ROW) - 1;
+	bool in_force = row != MVT_NONE && mvt_row_live (mvt_row (t, row), now);
+
+	if (in_force)
+		bits &= ~((1u << 24) - 1);
+	uint32_t longer = find4_from (t, addr, bits, now);
+	return in_force && (longer == MVT_NONE || longer == t->default_row) ? row : longer;
+}
+
+static inline uint32_t
+find4_front (const mvt_t *t, uint32_t addr, uint32_t now)
+{
+	uint32_t front = t->front[addr >> 8], row = front - 1;
+
+	if (mvt_likely (front - 1 < MVT_FRONT_ROW && mvt_row_live (mvt_row (t, row), now)))
+		return row;
+	return front ? find4_behind (t, addr, front, now) : find_default_route (t, now);
+}
+
 /* ---- both modes ---- */
 
 static inline uint32_t
 find4 (const mvt_t *t, uint32_t addr, uint32_t now)
 {
+	if (t->front)
+		return find4_front (t, addr, now);
 	if (mvt_likely (t->config.mode == MVT_MODE_DEFAULT))
 		return find4_default (t, addr, now);
 	mvt_key_t key = { { (uint64_t) addr << 32 } };
@@ -321,8 +347,27 @@ find4_hashed (const mvt_t *t, uint32_t addr, uint32_t now, const uint32_t *hash,
 }
 
 static void
+stage4_front (const mvt_t *t, const uint32_t *addrs, unsigned n, uint32_t now, uint32_t *rows)
+{
+	for (unsigned i = 0; i < n; i++)
+		__builtin_prefetch (&t->front[addrs[i] >> 8]);
+	for (unsigned i = 0; i < n; i++)
+	{
+		uint32_t row = t->front[addrs[i] >> 8] & MVT_FRONT_ROW;
+		__builtin_prefetch (mvt_row (t, row ? row - 1 : 0));
+	}
+	for (unsigned i = 0; i < n; i++)
+		rows[i] = find4_front (t, addrs[i], now);
+}
+
+static void
 stage4 (const mvt_t *t, const uint32_t *addrs, unsigned n, uint32_t now, uint32_t *rows)
 {
+	if (t->front)
+	{
+		stage4_front (t, addrs, n, now, rows);
+		return;
+	}
 	uint32_t hash[STAGE][2], lengths[STAGE];
 	for (unsigned i = 0; i < n; i++)
 		__builtin_prefetch (&t->lengths.bits[addrs[i] >> 16]);

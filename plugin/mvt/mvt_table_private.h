@@ -49,6 +49,16 @@ uint32_t mvt_lengths_count (const mvt_lengths_t *l, const mvt_secret_t *s, uint3
 			    uint32_t len);
 int mvt_lengths_verify (const mvt_lengths_t *l, const mvt_secret_t *s);
 
+/* The front of a large table of 32-bit fields: for each /24 the row of its longest match up to that
+ * length + 1, 0 where there is none but <*>, and whether longer entries lie in it. So a lookup
+ * reads one line here, its row, and seldom a bucket. */
+#define MVT_FRONT_SIZE	 ((size_t) 1 << 24)
+#define MVT_FRONT_MIN	 65536u /* entries that a table must have room for to have a front */
+#define MVT_FRONT_ROW	 0x0fffffffu
+#define MVT_FRONT_LONGER 0x80000000u
+
+_Static_assert (MVT_TABLE_MAX_ENTRIES + 1 <= MVT_FRONT_ROW, "a row + 1 fits");
+
 /* State cache. A line holds the answer for one full field in one epoch of the table. */
 typedef struct
 {
@@ -79,6 +89,7 @@ struct mvt
 	uint32_t chain_mask;
 	uint32_t *chain; /* PAPER: [chain_mask + 1] first row + 1, 0: empty */
 	uint32_t *next;	 /* PAPER: [n_rows] next row + 1 in the chain */
+	uint32_t *front; /* DEFAULT: [MVT_FRONT_SIZE], NULL for wide or small tables */
 	mvt_secret_t secret;
 	mvt_buckets_t buckets;
 	mvt_lengths_t lengths;
@@ -235,6 +246,18 @@ mvt_lengths_below (const uint32_t *bits, uint32_t limit)
 	}
 	return 0;
 }
+
+/* ---- DEFAULT mode ---- */
+
+/* Row with exactly this field and length, MVT_NONE. mvt_table.c */
+uint32_t mvt_default_get (const mvt_t *t, const mvt_key_t *key, uint32_t len);
+
+/* The front, mvt_table_front.c. add: the entry is in buckets and lengths; sub: no longer. */
+int mvt_front_init (mvt_t *t);
+void mvt_front_exit (mvt_t *t);
+void mvt_front_add (mvt_t *t, uint32_t row, const mvt_key_t *masked, uint32_t len);
+void mvt_front_sub (mvt_t *t, uint32_t row, const mvt_key_t *masked, uint32_t len);
+int mvt_front_verify (const mvt_t *t);
 
 /* ---- PAPER mode, mvt_table_paper.c ---- */
 

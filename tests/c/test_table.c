@@ -77,9 +77,10 @@ compare_lookups (mvt_t *t, mvt_view_t *view, model_t *m, uint64_t *random, uint3
 }
 
 static void
-random_operations (unsigned bits, mvt_mode_t mode, uint32_t cache_lines, unsigned steps)
+random_operations (unsigned bits, mvt_mode_t mode, uint32_t cache_lines, unsigned steps,
+		   uint32_t max)
 {
-	mvt_config_t c = config (bits, mode, MODEL_MAX, cache_lines);
+	mvt_config_t c = config (bits, mode, max, cache_lines);
 	mvt_t *t = mvt_new (&c, &counted_mem);
 	mvt_view_t *view = mvt_view_new (t, 64, &counted_mem);
 	model_t *m = calloc (1, sizeof *m);
@@ -166,8 +167,17 @@ test_model_default (void **state)
 	static const unsigned widths[] = { 32, 40, 64, 72, 96, 128, 256, 320 };
 	(void) state;
 	for (unsigned i = 0; i < sizeof widths / sizeof *widths; i++)
-		random_operations (widths[i], MVT_MODE_DEFAULT, i % 2 ? 64 : 0, 1200);
-	random_operations (32, MVT_MODE_DEFAULT, 128, 6000);
+		random_operations (widths[i], MVT_MODE_DEFAULT, i % 2 ? 64 : 0, 1200, MODEL_MAX);
+	random_operations (32, MVT_MODE_DEFAULT, 128, 6000, MODEL_MAX);
+}
+
+/* Room for so many entries brings the front by /24, whatever is in the table. */
+static void
+test_model_front (void **state)
+{
+	(void) state;
+	random_operations (32, MVT_MODE_DEFAULT, 0, 1200, 1u << 16);
+	random_operations (32, MVT_MODE_DEFAULT, 128, 400, 1u << 16);
 }
 
 static void
@@ -176,8 +186,8 @@ test_model_paper (void **state)
 	static const unsigned widths[] = { 32, 40, 64, 72, 96, 128, 256, 320 };
 	(void) state;
 	for (unsigned i = 0; i < sizeof widths / sizeof *widths; i++)
-		random_operations (widths[i], MVT_MODE_PAPER, i % 2 ? 64 : 0, 1200);
-	random_operations (32, MVT_MODE_PAPER, 128, 6000);
+		random_operations (widths[i], MVT_MODE_PAPER, i % 2 ? 64 : 0, 1200, MODEL_MAX);
+	random_operations (32, MVT_MODE_PAPER, 128, 6000, MODEL_MAX);
 }
 
 /* ---- creation ---- */
@@ -435,6 +445,7 @@ main (void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test (test_model_default),
+		cmocka_unit_test (test_model_front),
 		cmocka_unit_test (test_model_paper),
 		cmocka_unit_test (test_new_refuses),
 		cmocka_unit_test (test_full_is_counted),
