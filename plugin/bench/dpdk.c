@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * DPDK's tables, for comparison: rte_lpm (DIR-24-8) and rte_hash. Built only where DPDK is; knows
+ * DPDK's tables, for comparison: rte_fib (DIR-24-8) and rte_hash. Built only where DPDK is; knows
  * nothing of the core but the interface of the experiments (bench.h).
  *
  * DPDK wants its environment before anything else. It gets huge pages where the system has any
@@ -12,21 +12,22 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_fib.h>
 #include <rte_hash.h>
 #include <rte_hash_crc.h>
-#include <rte_lpm.h>
 #include <rte_malloc.h>
 #include <rte_version.h>
 
 #define TBL8_GROUPS (1u << 16)
-#define DEPTH_MIN   1 /* rte_lpm has no /0 */
+#define NO_ROUTE    0x7fffffffu /* the largest value that it has room for */
 
 int bench_dpdk_start (int huge_pages);
 const char *bench_dpdk_version (void);
-const bench_matcher_t *bench_dpdk_lpm (int bulk);
+const bench_matcher_t *bench_dpdk_fib (int bulk);
 const bench_exact_t *bench_dpdk_hash (void);
 
 const char *
@@ -83,83 +84,96 @@ in_use (void)
 
 typedef struct
 {
-	struct rte_lpm *lpm;
+	struct rte_fib *fib;
 	uint32_t default_route; /* prefix of length 0, MVT_NONE if there is none */
 	size_t bytes;
-} lpm_t;
+} fib_t;
 
 static void
-lpm_remove (void *table)
+fib_remove (void *table)
 {
-	lpm_t *t = table;
+	fib_t *t = table;
 
-	rte_lpm_free (t->lpm);
+	rte_fib_free (t->fib);
 	free (t);
 }
 
 static void *
-lpm_build (const mvt_prefix4_t *prefixes, uint32_t n, const bench_table_config_t *c)
+fib_build (const mvt_prefix4_t *prefixes, uint32_t n, const bench_table_config_t *c)
 {
-	struct rte_lpm_config config = { .max_rules = n + 1, .number_tbl8s = TBL8_GROUPS };
+	struct rte_fib_conf config = { .type = RTE_FIB_DIR24_8,
+				       .default_nh = NO_ROUTE,
+				       .max_routes = (int) n + 1,
+				       .dir24_8 = { RTE_FIB_DIR24_8_4B, TBL8_GROUPS } };
 	size_t before = in_use ();
-	lpm_t *t = calloc (1, sizeof *t);
+	fib_t *t = n < NO_ROUTE ? calloc (1, sizeof *t) : NULL;
 
 	(void) c;
-	if (!t || n > 1u << 24) /* the values that it has room for */
-	{
-		free (t);
+	if (!t)
 		return NULL;
-	}
-	t->lpm = rte_lpm_create (fresh_name (), 0, &config);
+	t->fib = rte_fib_create (fresh_name (), 0, &config);
 	t->default_route = MVT_NONE;
-	for (uint32_t i = 0; t->lpm && i < n; i++)
-		if (prefixes[i].len < DEPTH_MIN)
+	for (uint32_t i = 0; t->fib && i < n; i++)
+		if (prefixes[i].len == 0)
 			t->default_route = i;
-		else if (rte_lpm_add (t->lpm, prefixes[i].addr, prefixes[i].len, i))
+		else if (rte_fib_add (t->fib, prefixes[i].addr, prefixes[i].len, i))
 		{
-			rte_lpm_free (t->lpm);
-			t->lpm = NULL;
+			rte_fib_free (t->fib);
+			t->fib = NULL;
 		}
 	t->bytes = in_use () - before;
-	if (t->lpm)
+	if (t->fib)
 		return t;
 	free (t);
 	return NULL;
 }
 
-static void
-lpm_lookup (void *table, const uint32_t *addrs, uint32_t n, uint32_t *found)
+static inline uint32_t
+route (const fib_t *t, uint64_t hop)
 {
-	const lpm_t *t = table;
-
-	for (uint32_t i = 0; i < n; i++)
-		if (rte_lpm_lookup (t->lpm, addrs[i], &found[i]))
-			found[i] = t->default_route;
+	return hop == NO_ROUTE ? t->default_route : (uint32_t) hop;
 }
 
 static void
-lpm_lookup_bulk (void *table, const uint32_t *addrs, uint32_t n, uint32_t *found)
+fib_lookup (void *table, const uint32_t *addrs, uint32_t n, uint32_t *found)
 {
-	const lpm_t *t = table;
+	const fib_t *t = table;
 
-	rte_lpm_lookup_bulk (t->lpm, addrs, found, n);
 	for (uint32_t i = 0; i < n; i++)
-		found[i] = found[i] & RTE_LPM_LOOKUP_SUCCESS ? found[i] & 0x00ffffff
-							     : t->default_route;
+	{
+		uint32_t addr = addrs[i];
+		uint64_t hop;
+		rte_fib_lookup_bulk (t->fib, &addr, &hop, 1);
+		found[i] = route (t, hop);
+	}
+}
+
+/* => n <= MVT_BATCH_MAX */
+static void
+fib_lookup_bulk (void *table, const uint32_t *addrs, uint32_t n, uint32_t *found)
+{
+	const fib_t *t = table;
+	uint32_t copy[MVT_BATCH_MAX];
+	uint64_t hops[MVT_BATCH_MAX];
+
+	memcpy (copy, addrs, n * sizeof *addrs);
+	rte_fib_lookup_bulk (t->fib, copy, hops, (int) n);
+	for (uint32_t i = 0; i < n; i++)
+		found[i] = route (t, hops[i]);
 }
 
 static uint64_t
-lpm_bytes (const void *table)
+fib_bytes (const void *table)
 {
-	return ((const lpm_t *) table)->bytes;
+	return ((const fib_t *) table)->bytes;
 }
 
-/* One address at a time, or 256. */
+/* One address at a time, or 256. It has no call for one: it is a bulk of one. */
 const bench_matcher_t *
-bench_dpdk_lpm (int bulk)
+bench_dpdk_fib (int bulk)
 {
-	static const bench_matcher_t one = { lpm_build, lpm_lookup, lpm_remove, lpm_bytes };
-	static const bench_matcher_t many = { lpm_build, lpm_lookup_bulk, lpm_remove, lpm_bytes };
+	static const bench_matcher_t one = { fib_build, fib_lookup, fib_remove, fib_bytes };
+	static const bench_matcher_t many = { fib_build, fib_lookup_bulk, fib_remove, fib_bytes };
 	return bulk ? &many : &one;
 }
 

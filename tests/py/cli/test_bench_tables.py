@@ -232,7 +232,7 @@ def _random_table(rng: random.Random, *, default_route: bool) -> Table:
 
 def _structures() -> list[Structure]:
     built = importlib.util.find_spec("hashmvt._ffi._dpdk") is not None
-    return [s for s in Structure if built or s is not Structure.DPDK_LPM]
+    return [s for s in Structure if built or s is not Structure.DPDK_FIB]
 
 
 @pytest.mark.parametrize("structure", _structures())
@@ -286,7 +286,7 @@ def test_dpdk_stands_beside_it(hashmvt: Callable[..., Result], small: Path) -> N
         "bench", "match", small, "--lookups", "512", "--flows", "300", "--runs", "1", "--dpdk"
     )
     assert (result.code, result.err) == (0, "")
-    assert "dpdk-lpm, batch" in result.out
+    assert "dpdk-fib, batch" in result.out
     assert "dpdk-hash" in result.out
     assert "DPDK" in result.out.splitlines()[0]
 

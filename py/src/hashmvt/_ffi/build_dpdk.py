@@ -10,14 +10,14 @@ from pathlib import Path
 from cffi import FFI
 
 _PLUGIN = Path(__file__).resolve().parents[4] / "plugin"
-_LIBRARIES = ("rte_eal", "rte_hash", "rte_lpm")
+_LIBRARIES = ("rte_eal", "rte_fib", "rte_hash")
 
 _DECLARATIONS = """
 int bench_dpdk_start (int huge_pages);
 const char *bench_dpdk_version (void);
 typedef struct { ...; } bench_matcher_t;
 typedef struct { ...; } bench_exact_t;
-const bench_matcher_t *bench_dpdk_lpm (int bulk);
+const bench_matcher_t *bench_dpdk_fib (int bulk);
 const bench_exact_t *bench_dpdk_hash (void);
 """
 

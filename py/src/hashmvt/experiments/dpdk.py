@@ -60,10 +60,10 @@ def version() -> str:
     return text.decode()
 
 
-def lpm(*, bulk: bool) -> CData:
+def fib(*, bulk: bool) -> CData:
     """Return DIR-24-8 as a ``bench_matcher_t *``; raises MissingError."""
     dpdk = _started()
-    return _ours("bench_matcher_t *", dpdk, dpdk.lib.bench_dpdk_lpm(bulk))
+    return _ours("bench_matcher_t *", dpdk, dpdk.lib.bench_dpdk_fib(bulk))
 
 
 def exact() -> CData:

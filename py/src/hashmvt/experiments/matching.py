@@ -24,7 +24,7 @@ class Structure(Enum):
 
     PAPER = "paper"
     DEFAULT = "default"
-    DPDK_LPM = "dpdk-lpm"
+    DPDK_FIB = "dpdk-fib"
 
 
 class Traffic(Enum):
@@ -84,8 +84,8 @@ class Matcher:
 
         """
         self.structure, self.batch, self.cache_lines = structure, batch, cache_lines
-        if structure is Structure.DPDK_LPM:
-            self._ops = dpdk.lpm(bulk=batch)
+        if structure is Structure.DPDK_FIB:
+            self._ops = dpdk.fib(bulk=batch)
         else:
             self._ops = lib.bench_matcher(_OWN[structure, batch])
         config = ffi.new("bench_table_config_t *", {"cache_lines": cache_lines, "seed": seed})

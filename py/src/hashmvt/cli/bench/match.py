@@ -129,7 +129,7 @@ def command(
     """Measure longest match in routing tables, and exact flows.
 
     The paper's mode and the default mode, one address at a time with and without the state cache
-    and 256 at a time, beside DIR-24-8 of DPDK (rte_lpm); HashMVT's index of flows beside DPDK's
+    and 256 at a time, beside DIR-24-8 of DPDK (rte_fib); HashMVT's index of flows beside DPDK's
     rte_hash. A TABLE has one prefix a line (an origin AS may follow); gzip is recognised. All
     structures see the same addresses, in turn, and must find the same.
     """
@@ -195,7 +195,7 @@ def _prefixes(
         for batch, lines in ((False, 0), (False, cache_lines), (True, 0))
     ]
     if with_dpdk:
-        cases += [(Structure.DPDK_LPM, False, 0), (Structure.DPDK_LPM, True, 0)]
+        cases += [(Structure.DPDK_FIB, False, 0), (Structure.DPDK_FIB, True, 0)]
     with ExitStack() as held:
         matchers = [
             held.enter_context(
