@@ -15,11 +15,8 @@ from hashmvt.cli.bench.common import (
     NumbersType,
     Spread,
     heading,
-    json_option,
-    plot_option,
+    measurement_options,
     progress,
-    runs_option,
-    seed_option,
     table_argument,
     write_results,
 )
@@ -74,10 +71,7 @@ class _Result:
     metavar="N",
     help="Rows for plain CRC32C, a power of two; default: the first from the entries up.",
 )
-@runs_option(PAPER_RUNS)
-@seed_option
-@json_option
-@plot_option
+@measurement_options(PAPER_RUNS)
 def command(
     *,
     tables: tuple[Path, ...],

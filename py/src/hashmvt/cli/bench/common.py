@@ -72,18 +72,6 @@ class NumbersType(click.ParamType["tuple[int, ...]"]):
         return numbers
 
 
-def runs_option(default: int) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Return the option ``--runs``."""
-    return click.option(
-        "--runs",
-        type=click.IntRange(1, 1000),
-        default=default,
-        show_default=True,
-        metavar="N",
-        help="Runs of each case; figures are their median.",
-    )
-
-
 seed_option = click.option(
     "--seed",
     type=click.IntRange(0, (1 << 64) - 1),
@@ -91,6 +79,7 @@ seed_option = click.option(
     show_default=True,
     help="Of every random choice.",
 )
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 plot_option = click.option(
     "--plot",
     "plot_dir",
@@ -98,6 +87,28 @@ plot_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="Write plots (SVG) to this folder; needs matplotlib.",
 )
+
+
+def measurement_options(
+    runs: int, *, seeded: bool = True
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return ``--runs`` with its default, ``--seed`` where ``seeded``, ``--json``, ``--plot``."""
+    runs_option = click.option(
+        "--runs",
+        type=click.IntRange(1, 1000),
+        default=runs,
+        show_default=True,
+        metavar="N",
+        help="Runs of each case; figures are their median.",
+    )
+
+    def add(function: Callable[..., int]) -> Callable[..., int]:
+        function = json_option(plot_option(function))
+        return runs_option(seed_option(function) if seeded else function)
+
+    return add
+
+
 table_argument = click.argument(
     "tables",
     metavar="TABLE...",
@@ -105,7 +116,6 @@ table_argument = click.argument(
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
 
 @contextlib.contextmanager

@@ -15,10 +15,8 @@ from hashmvt.cli.bench.common import (
     NumbersType,
     Spread,
     heading,
-    json_option,
-    plot_option,
+    measurement_options,
     progress,
-    runs_option,
     write_results,
 )
 from hashmvt.cli.bench.plot import Axes, Line, Plots
@@ -68,9 +66,7 @@ class _Result:
     metavar="N",
     help="Keys hashed in a run.",
 )
-@runs_option(PAPER_RUNS)
-@json_option
-@plot_option
+@measurement_options(PAPER_RUNS, seeded=False)
 def command(
     *, key_bytes: tuple[int, ...], keys: int, runs: int, as_json: bool, plot_dir: Path | None
 ) -> int:

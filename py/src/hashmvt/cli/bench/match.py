@@ -16,11 +16,8 @@ from hashmvt.cli.bench.common import (
     NumbersType,
     Spread,
     heading,
-    json_option,
-    plot_option,
+    measurement_options,
     progress,
-    runs_option,
-    seed_option,
     table_argument,
     write_results,
 )
@@ -110,10 +107,7 @@ class _Result:
     default=None,
     help="With DPDK's DIR-24-8 and hash table; default: where it was built in.",
 )
-@runs_option(PAPER_RUNS)
-@seed_option
-@json_option
-@plot_option
+@measurement_options(PAPER_RUNS)
 def command(
     *,
     tables: tuple[Path, ...],

@@ -16,11 +16,8 @@ from hashmvt.cli.bench.common import (
     NumbersType,
     Spread,
     heading,
-    json_option,
-    plot_option,
+    measurement_options,
     progress,
-    runs_option,
-    seed_option,
     write_results,
 )
 from hashmvt.cli.bench.plot import Axes, Line, Plots
@@ -149,7 +146,7 @@ class Result:
     help="Measure hits of stricter filterings and of several sessions per mapping instead, in "
     "random order, each as a ratio to the default's.",
 )
-@runs_option(default=5)
+@measurement_options(runs=5)
 @click.option(
     "--batches",
     type=click.IntRange(1, 1 << 20),
@@ -158,7 +155,6 @@ class Result:
     metavar="N",
     help="Batches of 256 packets in a run.",
 )
-@seed_option
 @click.option(
     "-c",
     "--config",
@@ -167,8 +163,6 @@ class Result:
     type=click.Path(path_type=Path),
     help="Timeouts, limits, block size and modes to measure with; default: theirs.",
 )
-@json_option
-@plot_option
 def command(
     *,
     flows: tuple[int, ...],

@@ -14,11 +14,8 @@ from hashmvt.cli.bench.common import (
     PAPER_RUNS,
     Spread,
     heading,
-    json_option,
-    plot_option,
+    measurement_options,
     progress,
-    runs_option,
-    seed_option,
     write_results,
 )
 from hashmvt.cli.bench.plot import Axes, Line, Plots
@@ -98,10 +95,7 @@ class _Result:
     show_default=True,
     help="Count instructions, and lines of memory that two instances write.",
 )
-@runs_option(PAPER_RUNS)
-@seed_option
-@json_option
-@plot_option
+@measurement_options(PAPER_RUNS)
 def command(
     *,
     instances: int | None,
