@@ -151,6 +151,7 @@ typedef enum
 	BENCH_NAT_OWN,	   /* plain, a pool of its own for each instance */
 	BENCH_NAT_LOCK,	   /* plain, one pool for all under a spinlock */
 	BENCH_NAT_ATOMIC,  /* plain, one pool for all under atomic operations */
+	BENCH_NAT_NONE,	   /* no NAT and no memory: arithmetic alone, the measure of the CPUs */
 	BENCH_NAT_N
 } bench_nat_t;
 
@@ -186,5 +187,19 @@ typedef struct
 /* 0, MVT_ERR_UNSUPPORTED (only x86-64 Linux can), MVT_ERR_INVALID, MVT_ERR_NO_MEMORY.
  * => no other thread of the process writes memory meanwhile */
 int bench_scale_trace (const bench_scale_t *c, bench_trace_t *out);
+
+/* What an instance's thread does for its agent, beside packets, per turn of its loop: the same run
+ * as one instance of BENCH_NAT_HASHMVT, each part timed by itself after each batch of 256 packets
+ * has had its caches. Medians; clocks. */
+typedef struct
+{
+	double turn;	/* all of it, packets and their source included */
+	double mailbox; /* looking for jobs */
+	double load;	/* counting loops and cycles, two readings of the clock */
+	double sweep;	/* ageing, the part of it that each turn does */
+} bench_agent_t;
+
+/* 0 or as bench_scale. => c->nat is HASHMVT, c->instances is 1 */
+int bench_scale_agent (const bench_scale_t *c, bench_agent_t *out);
 
 #endif /* BENCH_H */

@@ -23,6 +23,7 @@
 #define PORTS_AN_ADDR 32768u	  /* half of what an address holds */
 #define FLOWS_MAX     (1u << 24)
 #define TRACED	      32u /* packets of a batch that is traced */
+#define ARITHMETIC    8u  /* rounds in place of a packet */
 
 typedef struct
 {
@@ -111,6 +112,19 @@ process (runner_t *r, uint32_t n)
 		plain_nat_process (r->plain, r->pkts, n, 0);
 }
 
+/* Four chains that wait for nothing but themselves: what two threads of one core would share. The
+ * last bits of their sum are counted so that it is computed. */
+static void
+calculate (runner_t *r)
+{
+	uint64_t x[4] = { r->random, r->random + 1, r->random + 2, r->random + 3 };
+
+	for (uint32_t i = 0; i < MVT_BATCH_MAX * ARITHMETIC; i++)
+		for (uint32_t k = 0; k < 4; k++)
+			x[k] = (x[k] ^ x[k] >> 29) + (x[k] << 7) + 0x9e3779b97f4a7c15ull;
+	r->random = x[0] ^ x[1] ^ x[2] ^ x[3];
+}
+
 static void
 count_wrong (runner_t *r)
 {
@@ -143,11 +157,17 @@ runner_main (void *arg)
 		CPU_SET ((size_t) r->cpu, &cpus);
 		pthread_setaffinity_np (pthread_self (), sizeof cpus, &cpus);
 	}
-	make_flows (r);
+	if (r->c->nat != BENCH_NAT_NONE)
+		make_flows (r);
 	pthread_barrier_wait (r->barrier);
 	start = bench_start ();
 	for (uint32_t batch = 0; batch < r->c->batches; batch++)
 	{
+		if (r->c->nat == BENCH_NAT_NONE)
+		{
+			calculate (r);
+			continue;
+		}
 		write_batch (r, batch, false);
 		process (r, MVT_BATCH_MAX);
 		count_wrong (r);
@@ -282,7 +302,7 @@ world_init (world_t *w, const bench_scale_t *c)
 		memset (r->packets, 0, RING * MVT_BATCH_MAX * SLOT);
 		if (w->engine)
 			r->nat = w->engine->instance[i].nat;
-		else if (!make_plain (w, c, i))
+		else if (c->nat != BENCH_NAT_NONE && !make_plain (w, c, i))
 			return MVT_ERR_NO_MEMORY;
 	}
 	return deal_hosts (w, c->instances) ? MVT_OK : MVT_ERR_NO_MEMORY;
@@ -335,9 +355,10 @@ bench_scale_trace (const bench_scale_t *c, bench_trace_t *out)
 {
 	trace_t *trace = NULL;
 	world_t w;
-	int err = c->instances == 2 ? world_init (&w, c) : MVT_ERR_INVALID;
+	bool good = c->instances == 2 && c->nat != BENCH_NAT_NONE;
+	int err = good ? world_init (&w, c) : MVT_ERR_INVALID;
 
-	if (c->instances != 2)
+	if (!good)
 		return err;
 	*out = (bench_trace_t){ 0 };
 	for (uint32_t i = 0; i < 2 && !err; i++)
@@ -356,5 +377,83 @@ bench_scale_trace (const bench_scale_t *c, bench_trace_t *out)
 		trace_result (trace, (uint64_t) c->batches * 2 * TRACED, out);
 	trace_remove (trace);
 	world_exit (&w, 2);
+	return err;
+}
+
+/* ---- the agent's part ---- */
+
+static int
+by_value (const void *a, const void *b)
+{
+	double x = *(const double *) a, y = *(const double *) b;
+	return x < y ? -1 : x > y;
+}
+
+static double
+median (double *samples, uint32_t n)
+{
+	qsort (samples, n, sizeof *samples, by_value);
+	return samples[n / 2];
+}
+
+/* One turn as instance_main does it, with a look at the clock between its parts. */
+static void
+timed_turn (runner_t *r, instance_t *instance, uint32_t batch, uint64_t at[6])
+{
+	at[0] = bench_clocks ();
+	mail_turn (instance, 0);
+	at[1] = bench_clocks ();
+	write_batch (r, batch, false);
+	mvt_nat44_process (r->nat, r->pkts, MVT_BATCH_MAX, 0);
+	count_wrong (r);
+	at[2] = bench_clocks ();
+	mvt_nat44_background (r->nat, 0, ENGINE_BUSY_LINES);
+	at[3] = bench_clocks ();
+	count_add (&instance->count.loops, 1);
+	uint64_t now = engine_cycles (), spent = engine_cycles () - now;
+	count_add (&instance->count.cycles_busy, spent);
+	count_add (&instance->count.cycles_total, spent);
+	at[4] = bench_clocks ();
+	at[5] = bench_clocks (); /* what looking at the clock costs */
+}
+
+int
+bench_scale_agent (const bench_scale_t *c, bench_agent_t *out)
+{
+	bool good = c->nat == BENCH_NAT_HASHMVT && c->instances == 1;
+	double *samples[5] = { NULL };
+	world_t w;
+	int err = good ? world_init (&w, c) : MVT_ERR_INVALID;
+
+	if (!good)
+		return err;
+	for (unsigned k = 0; k < 5 && !err; k++)
+		if (!(samples[k] = malloc (c->batches * sizeof **samples)))
+			err = MVT_ERR_NO_MEMORY;
+	if (!err)
+		make_flows (&w.runners[0]);
+	for (uint32_t batch = 0; batch < c->batches && !err; batch++)
+	{
+		uint64_t at[6];
+		timed_turn (&w.runners[0], &w.engine->instance[0], batch, at);
+		for (unsigned k = 0; k < 5; k++)
+			samples[k][batch] = (double) (at[k + 1] - at[k]);
+	}
+	if (!err)
+	{
+		double clock = median (samples[4], c->batches), part[4];
+		for (unsigned k = 0; k < 4; k++)
+		{
+			part[k] = median (samples[k], c->batches) - clock;
+			part[k] = part[k] > 0 ? part[k] : 0;
+		}
+		*out = (bench_agent_t){ .turn = part[0] + part[1] + part[2] + part[3],
+					.mailbox = part[0],
+					.sweep = part[2],
+					.load = part[3] };
+	}
+	for (unsigned k = 0; k < 5; k++)
+		free (samples[k]);
+	world_exit (&w, 1);
 	return err;
 }

@@ -22,6 +22,7 @@ class _Lib:
     BENCH_NAT_OWN: Final[int]
     BENCH_NAT_LOCK: Final[int]
     BENCH_NAT_ATOMIC: Final[int]
+    BENCH_NAT_NONE: Final[int]
     BENCH_KEYS_PADDED: Final[int]
     BENCH_KEYS_EXACT: Final[int]
     BENCH_KEYS_PAPER: Final[int]
@@ -60,5 +61,6 @@ class _Lib:
     def bench_sample(self, prefixes: CData, n: int, count: int, seed: int) -> None: ...
     def bench_scale(self, c: CData) -> int: ...
     def bench_scale_trace(self, c: CData, out: CData) -> int: ...
+    def bench_scale_agent(self, c: CData, out: CData) -> int: ...
 
 lib: _Lib

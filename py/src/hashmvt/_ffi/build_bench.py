@@ -78,6 +78,7 @@ void bench_sample (mvt_prefix4_t *prefixes, uint32_t n, uint32_t count, uint64_t
 #define BENCH_NAT_OWN ...
 #define BENCH_NAT_LOCK ...
 #define BENCH_NAT_ATOMIC ...
+#define BENCH_NAT_NONE ...
 typedef struct {
     unsigned int nat;
     uint32_t instances;
@@ -94,6 +95,8 @@ typedef struct {
 int bench_scale (bench_scale_t *c);
 typedef struct { uint64_t lines[2]; uint64_t both; double instructions; ...; } bench_trace_t;
 int bench_scale_trace (const bench_scale_t *c, bench_trace_t *out);
+typedef struct { double turn, mailbox, load, sweep; } bench_agent_t;
+int bench_scale_agent (const bench_scale_t *c, bench_agent_t *out);
 """
 
 ffibuilder = FFI()

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instances side by side, on shards or on one shared pool."""
+"""Instances side by side, on shards or on one shared pool, and what their agent takes."""
 
 from __future__ import annotations
 
+import socket
+import time
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -10,11 +12,15 @@ from typing import TYPE_CHECKING
 from hashmvt._ffi._bench import ffi, lib
 from hashmvt._ffi._mvt import ffi as mvt_ffi
 from hashmvt._ffi._mvt import lib as mvt_lib
+from hashmvt.control import wire
+from hashmvt.control.agent import beats_of
+from hashmvt.dataplane.embedded import Engine
 from hashmvt.errors import HashMvtError
 from hashmvt.names import ErrorCode
 
 if TYPE_CHECKING:
     from hashmvt._ffi._mvt import CData
+    from hashmvt.dataplane.embedded import EngineSettings
 
 
 class Nat(Enum):
@@ -28,6 +34,8 @@ class Nat(Enum):
     """The same, one pool for all under a lock."""
     ATOMIC = "plain-shared-atomic"
     """The same, one pool for all under atomic operations."""
+    NONE = "arithmetic"
+    """No NAT and no memory: how far the CPUs themselves are two."""
 
 
 _C = {
@@ -35,6 +43,7 @@ _C = {
     Nat.OWN: lib.BENCH_NAT_OWN,
     Nat.LOCK: lib.BENCH_NAT_LOCK,
     Nat.ATOMIC: lib.BENCH_NAT_ATOMIC,
+    Nat.NONE: lib.BENCH_NAT_NONE,
 }
 
 
@@ -72,6 +81,18 @@ class Trace:
     """Lines that both wrote."""
     instructions: float
     """Per packet, its source not included."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentParts:
+    """What an instance's thread does beside packets in a turn of its loop; clocks."""
+
+    turn: float
+    """All of it, with 256 packets and their source."""
+    mailbox: float
+    load: float
+    """Counting loops and cycles, which is how load is known."""
+    sweep: float
 
 
 def _case(case: Case, seed: int) -> CData:
@@ -112,15 +133,45 @@ def measure(case: Case, *, seed: int) -> Run:
 def trace(case: Case, *, seed: int) -> Trace | None:
     """Watch two instances, in turn on this thread, ``batches`` of 32 packets each.
 
-    None where the CPU or the system cannot do it. No other thread may run.
+    None where the CPU or the system cannot do it, and without a NAT. No other thread may run.
 
     Raises:
         HashMvtError: there is no memory for it, or its numbers are out of range.
 
     """
+    if case.nat is Nat.NONE:
+        return None
     out = ffi.new("bench_trace_t *")
     code = lib.bench_scale_trace(_case(case, seed), out)
     if code == ErrorCode.UNSUPPORTED:
         return None
     _check(case, code)
     return Trace((out.lines[0], out.lines[1]), out.both, out.instructions)
+
+
+def agent_parts(case: Case, *, seed: int) -> AgentParts:
+    """Time the parts of a turn, on this thread; the case is one instance of HashMVT.
+
+    Raises:
+        HashMvtError: there is no memory for it, or its numbers are out of range.
+
+    """
+    out = ffi.new("bench_agent_t *")
+    _check(case, lib.bench_scale_agent(_case(case, seed), out))
+    return AgentParts(out.turn, out.mailbox, out.load, out.sweep)
+
+
+def heartbeat_s(settings: EngineSettings, *, times: int) -> float:
+    """Return the CPU seconds that a heartbeat of all instances takes, sending included."""
+    with Engine(settings) as engine, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sender = wire.Sender(settings.host, bytes(32), boot_id=1)
+            before, home = engine.snapshot(), engine.home()
+            began = time.thread_time()
+            for now_ms in range(times):
+                snapshot = engine.snapshot()
+                for datagram in sender.datagrams(home, beats_of(before, snapshot), now_ms=now_ms):
+                    sock.sendto(datagram, nobody.getsockname())
+                before = snapshot
+            return (time.thread_time() - began) / times

@@ -18,10 +18,22 @@ from hashmvt.cli.bench.common import (
     progress,
     write_results,
 )
+from hashmvt.cli.bench.nat import default_config
 from hashmvt.cli.bench.plot import Axes, Line, Plots
 from hashmvt.cli.machine import this_machine
 from hashmvt.cli.output import Column, Json, plural, table
-from hashmvt.experiments.scaling import Case, Nat, Run, Trace, measure, trace
+from hashmvt.dataplane.embedded import engine_settings, stepped
+from hashmvt.experiments.scaling import (
+    AgentParts,
+    Case,
+    Nat,
+    Run,
+    Trace,
+    agent_parts,
+    heartbeat_s,
+    measure,
+    trace,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +45,8 @@ _NEW = 82
 _BATCHES = 2048
 _TRACED_FLOWS = 1024
 _TRACED_BATCHES = 2
+_HEARTBEATS = 200
+_PARTS = ("mailbox", "load", "sweep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,22 @@ class _Result:
     @property
     def wrong(self) -> int:
         return sum(run.wrong for run in self.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Agent:
+    """What agent and instances do for each other, as shares of an instance's core."""
+
+    turns: Sequence[AgentParts]
+    heartbeats: Spread
+    """CPU microseconds of one for all instances; one a second."""
+
+    def clocks(self, part: str) -> Spread:
+        return Spread.of([float(getattr(turn, part)) for turn in self.turns])
+
+    def shares(self) -> dict[str, float]:
+        found = {part: self.clocks(part).median / self.clocks("turn").median for part in _PARTS}
+        return {**found, "heartbeat": self.heartbeats.median / 1e6}
 
 
 @click.command("scale", context_settings=HELP)
@@ -112,9 +142,10 @@ def command(
 
     HashMVT's shards beside a plain NAT whose threads share one pool of ports, under a lock and
     under atomic operations; and the same plain NAT with a pool for each thread, which tells the
-    cost of sharing from everything else. Each instance writes its own packets. The trace runs two
-    instances in turn, an instruction at a time, and counts the cache lines that both write. The
-    paper's figure 8a.
+    cost of sharing from everything else. Each instance writes its own packets. Arithmetic without
+    memory tells how far the CPUs themselves are so many. The trace runs two instances in turn, an
+    instruction at a time, and counts the cache lines that both write. At the end, what the agent
+    takes of an instance's core. The paper's figure 8a.
     """
     cpus = this_machine().cpus
     most = instances or min(cpus, _MAX_INSTANCES)
@@ -131,15 +162,20 @@ def command(
         for nat in Nat
         for n in range(1, most + 1)
     ]
+    parts: list[AgentParts] = []
     with progress(runs * len(results)) as step:
         for turn in range(runs):
+            parts.append(agent_parts(results[0].case, seed=seed + turn))
             for result in results:
                 result.runs.append(measure(result.case, seed=seed + turn))
                 step()
+    settings = stepped(engine_settings(default_config()), instances=most)
+    beats = [1e6 * heartbeat_s(settings, times=_HEARTBEATS) for _turn in range(runs)]
+    agent = _Agent(parts, Spread.of(beats))
     if as_json:
-        write_results([_json(result, results, runs) for result in results])
+        write_results([*(_json(result, results, runs) for result in results), *_agent_json(agent)])
     else:
-        click.echo(_text(results, runs))
+        click.echo(f"{_text(results, runs)}\n{_agent_text(agent)}")
     if plots:
         _plot(plots, results)
     if most > cpus:
@@ -159,6 +195,40 @@ def _speedup(result: _Result, results: Sequence[_Result]) -> float:
     return result.mpps.median / one.mpps.median
 
 
+def _of_cpus(result: _Result, results: Sequence[_Result]) -> float:
+    """Return the speedup over that of arithmetic alone, which is what the CPUs give."""
+    measure_of = next(
+        r for r in results if r.case.nat is Nat.NONE and r.case.instances == result.case.instances
+    )
+    return _speedup(result, results) / _speedup(measure_of, results)
+
+
+def _agent_text(agent: _Agent) -> str:
+    rows = [
+        (part, f"{agent.clocks(part).median:.0f} clocks a turn", f"{100 * share:.3f}")
+        if part in _PARTS
+        else (part, f"{agent.heartbeats.median:.0f} us a second", f"{100 * share:.3f}")
+        for part, share in agent.shares().items()
+    ]
+    rows.append(("all", "", f"{100 * sum(agent.shares().values()):.3f}"))
+    columns = [Column("the agent's part", right=False), Column("cost"), Column("% of a core")]
+    turn = agent.clocks("turn").median
+    return f"a turn of an instance's loop is 256 packets, {turn:.0f} clocks\n{table(columns, rows)}"
+
+
+def _agent_json(agent: _Agent) -> list[Json]:
+    return [
+        {
+            "agent": part,
+            "share_of_core": round(share, 7),
+            "clocks_per_turn": round(agent.clocks(part).median, 1) if part in _PARTS else None,
+            "turn_clocks": round(agent.clocks("turn").median, 1),
+            "us_per_second": None if part in _PARTS else round(agent.heartbeats.median, 1),
+        }
+        for part, share in agent.shares().items()
+    ]
+
+
 def _text(results: Sequence[_Result], runs: int) -> str:
     rows = [
         (
@@ -167,6 +237,7 @@ def _text(results: Sequence[_Result], runs: int) -> str:
             f"{result.mpps.median:.2f}",
             f"{result.mpps.least:.2f}-{result.mpps.most:.2f}",
             f"{_speedup(result, results):.2f}",
+            f"{_of_cpus(result, results):.2f}",
             f"{result.clocks.median:.0f}",
             f"{result.trace.instructions:.0f}" if result.trace else "-",
             str(result.trace.both) if result.trace else "-",
@@ -179,6 +250,7 @@ def _text(results: Sequence[_Result], runs: int) -> str:
         Column("Mpps"),
         Column("min-max"),
         Column("times one"),
+        Column("of the CPUs"),
         Column("clocks/packet"),
         Column("instructions"),
         Column("lines written by 2"),
@@ -195,6 +267,7 @@ def _json(result: _Result, results: Sequence[_Result], runs: int) -> Json:
         "runs": runs,
         **result.mpps.json("mpps", 3),
         "times_one": round(_speedup(result, results), 3),
+        "times_one_over_arithmetic": round(_of_cpus(result, results), 3),
         **result.clocks.json("clocks_per_packet"),
         "packets": sum(run.packets for run in result.runs),
         "wrong": result.wrong,
@@ -212,6 +285,8 @@ def _json(result: _Result, results: Sequence[_Result], runs: int) -> Json:
 def _plot(plots: Plots, results: Sequence[_Result]) -> None:
     lines = []
     for nat in Nat:
+        if nat is Nat.NONE:
+            continue
         mine = [result for result in results if result.case.nat is nat]
         lines.append(Line(nat.value, [r.case.instances for r in mine], [r.mpps for r in mine]))
     ticks = [line.case.instances for line in results if line.case.nat is Nat.HASHMVT]
