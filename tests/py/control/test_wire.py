@@ -174,6 +174,24 @@ def test_two_agents_of_one_name_are_a_conflict_and_nothing_is_taken_twice() -> N
     assert receiver.refused[Refusal.CONFLICT] == 9
 
 
+def test_who_is_left_of_two_agents_is_listened_to_again() -> None:
+    receiver = Receiver(KEY)
+
+    def send(boot_id: int, sequence: int, after_s: float) -> bool:
+        sent_ms = NOW + round(after_s * 1000)
+        datagram = wire.encode(beat(boot_id=boot_id, sequence=sequence, sent_ms=sent_ms), KEY)
+        return receiver.accept(datagram, now_ms=sent_ms) is not None
+
+    assert send(1, 1, 0)
+    assert send(2, 1, 1)
+    assert not send(1, 2, wire.WINDOW_S)
+    assert receiver.refused[Refusal.CONFLICT] == 1
+    assert send(1, 3, wire.WINDOW_S + 1.1)
+    assert not send(1, 3, wire.WINDOW_S + 1.1)
+    assert not send(2, 2, wire.WINDOW_S + 2)
+    assert (receiver.refused[Refusal.CONFLICT], receiver.refused[Refusal.REPLAY]) == (2, 1)
+
+
 def test_lives_of_an_agent_are_bounded_and_none_comes_back() -> None:
     receiver = Receiver(KEY)
     lives = 3 * wire.MAX_SESSIONS

@@ -13,9 +13,9 @@ in network order:
 *Trust.* A datagram is looked into only after its HMAC fits. Then it must be of a known version,
 sent within `WINDOW_S` of now, and new. Each life of an agent (a boot id) is a session with a window
 of `REPLAY_WINDOW` sequence numbers. A session begins only with a later time than the one before,
-and ends that one for good: what an ended session sends on is a conflict, for two agents live under
-one name. All else is counted under one `Refusal` and dropped. Heartbeats are hints: nothing is
-decided on one that a request to the dataplane would not confirm.
+and ends that one: what it sends on is a conflict, for two agents live under one name, until the
+later one was silent for `WINDOW_S`. All else is counted under one `Refusal` and dropped. Heartbeats
+are hints: nothing is decided on one that a request to the dataplane would not confirm.
 
 *Matching range.* Which prefix goes to which instance can be long, so a heartbeat carries a digest
 of it, and the changes since the heartbeat before. The digest is the exclusive or of one hash per
@@ -366,7 +366,7 @@ class _Session:
 
 @dataclass(slots=True)
 class _Host:
-    """The lives of one host's agents; only the last one to begin is listened to."""
+    """The lives of one host's agents; one of them is listened to."""
 
     boot_id: int
     sessions: dict[int, _Session]
@@ -424,5 +424,8 @@ class Receiver:
             return
         if beat.sent_ms <= last.began_ms:  # it was on its way while another life began
             raise WireError(Refusal.REPLAY)
+        if beat.sent_ms - last.sent_ms > WINDOW_S * 1000:  # that one has gone, this one lives
+            host.boot_id = beat.boot_id
+            return
         self.conflicts[beat.host] = self.conflicts.get(beat.host, 0) + 1
         raise WireError(Refusal.CONFLICT)
