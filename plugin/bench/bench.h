@@ -202,4 +202,50 @@ typedef struct
 /* 0 or as bench_scale. => c->nat is HASHMVT, c->instances is 1 */
 int bench_scale_agent (const bench_scale_t *c, bench_agent_t *out);
 
+/* ---- a mix of flows through a running engine ---- */
+
+typedef struct bench_mix bench_mix_t;
+typedef struct
+{
+	uint32_t packets, flows, hosts; /* hosts that began flows */
+} bench_mix_info_t;
+
+/* From a capture (pcap, pcapng): its TCP and UDP packets, in their order. NULL with a sentence in
+ * err (MVT_ENGINE_ERR_LEN bytes). */
+bench_mix_t *bench_mix_read (const char *path, char *err);
+/* One that is made up: 8,192 flows of 3,072 hosts, their sizes after Zipf. NULL: no memory. */
+bench_mix_t *bench_mix_make (uint64_t seed);
+void bench_mix_remove (bench_mix_t *mix); /* NULL is allowed */
+const bench_mix_info_t *bench_mix_info (const bench_mix_t *mix);
+
+/* The mix over and over, as packets of 64 bytes on Ethernet, to the instances of an engine with
+ * threads and without devices. Each instance has a queue of its own, to which a NIC, which costs
+ * nothing, brings what the dispatcher's rules say: so an instance takes its own packets of the
+ * mix. They come in bursts of 256; what is more than 4,096 behind is lost, as in a NIC's ring.
+ * After lifetime_s a host is another one, with another address; some host is all the time. */
+typedef struct bench_source bench_source_t;
+struct mvt_engine;
+
+#define BENCH_RATE_MOST UINT64_MAX /* as many as instances take */
+
+/* Begins at rate 0. NULL: no memory. => the engine outlives the source's rate, the source and the
+ * mix outlive the engine; 10.0.0.0/8 is inside; 0 < lifetime_s */
+bench_source_t *bench_source_new (struct mvt_engine *engine, const bench_mix_t *mix,
+				  double lifetime_s);
+void bench_source_remove (bench_source_t *source);
+/* Packets per second, all instances together. Any thread. */
+void bench_source_rate (bench_source_t *source, uint64_t rate);
+
+typedef struct
+{
+	uint64_t offered;    /* packets that came to this instance's queue */
+	uint64_t lost;	     /* of them, the queue was full */
+	uint64_t translated; /* by this instance, whoever's queue they came from */
+	uint64_t refused;    /* the same: every other verdict */
+} bench_source_count_t;
+
+/* Counts since the beginning; returns the time in seconds that they are of. Any thread.
+ * => n is at most the engine's instances */
+double bench_source_read (const bench_source_t *source, bench_source_count_t *counts, uint32_t n);
+
 #endif /* BENCH_H */

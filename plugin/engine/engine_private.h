@@ -58,11 +58,26 @@ typedef struct
 	uint64_t cookie;
 	uint16_t first_instance;
 	uint16_t instance;
-	uint8_t pad[4];
+	_Atomic uint32_t lent; /* a source's own */
 	_Alignas (MVT_CACHE_LINE) uint8_t data[];
 } buffer_t;
 
 _Static_assert (offsetof (buffer_t, data) == MVT_CACHE_LINE, "header in one line");
+
+/* ---- a source of packets ---- */
+
+typedef struct instance instance_t;
+
+/* Instead of devices: each instance takes packets by itself, as from a queue of a NIC, and polls.
+ * For measurements; both functions are called on instances' threads. */
+typedef struct source
+{
+	/* At most max packets, whose ref is their buffer_t; how many. */
+	uint32_t (*take) (struct source *source, instance_t *instance, mvt_pkt_t *pkts,
+			  uint32_t max);
+	/* A packet has its verdict, perhaps at another instance than the one that took it. */
+	void (*done) (struct source *source, instance_t *instance, const mvt_pkt_t *pkt);
+} source_t;
 
 /* ---- mail ---- */
 
@@ -92,7 +107,7 @@ typedef struct
 	_Atomic uint64_t dropped[MVT_DROP_N];
 } instance_count_t;
 
-typedef struct
+struct instance
 {
 	park_t park;
 	mailbox_t mail;
@@ -130,7 +145,7 @@ typedef struct
 	uint64_t used_then; /* blocks in use after the last house round */
 	pthread_t thread;
 	bool stuck; /* it hung when the threads were stopped */
-} instance_t;
+};
 
 /* ---- static mappings: what must outlive an instance's nat ---- */
 
@@ -224,6 +239,7 @@ struct mvt_engine
 	arena_t arena;	     /* shared tables, rings, buffers */
 	side_t side[2];	     /* by direction of what is read there: [MVT_IN2OUT] is inside */
 	uint32_t max_blocks; /* in all */
+	_Atomic (source_t *) source; /* NULL: packets come from the dispatcher */
 
 	/* rings; threaded only */
 	ring_t **to_instance; /* [n] dispatcher -> instance */

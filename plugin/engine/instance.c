@@ -13,6 +13,12 @@
 #define PEERS_QUOTA    128u /* of all peers together */
 #define WAKE_AGAIN_US  100000u
 
+static inline source_t *
+source_of (mvt_engine_t *engine)
+{
+	return atomic_load_explicit (&engine->source, memory_order_acquire);
+}
+
 /* ---- after the verdict ---- */
 
 static void
@@ -58,6 +64,7 @@ static void
 settle (instance_t *instance, mvt_pkt_t *pkt)
 {
 	mvt_engine_t *engine = instance->engine;
+	source_t *source = source_of (engine);
 	buffer_t *buffer = (buffer_t *) (uintptr_t) pkt->ref;
 
 	if (pkt->verdict == MVT_VERDICT_HELD)
@@ -75,6 +82,11 @@ settle (instance_t *instance, mvt_pkt_t *pkt)
 			instance->touched |= 1ull << pkt->to;
 			return;
 		}
+	}
+	if (mvt_unlikely (source != NULL))
+	{
+		source->done (source, instance, pkt);
+		return;
 	}
 	if (pkt->verdict == MVT_VERDICT_DROPPED)
 	{
@@ -133,6 +145,7 @@ static uint32_t
 gather (instance_t *instance, mvt_pkt_t *pkts)
 {
 	mvt_engine_t *engine = instance->engine;
+	source_t *source = source_of (engine);
 	buffer_t *buffers[MVT_BATCH_MAX];
 	uint32_t n = 0, peer = instance->next_peer;
 
@@ -153,6 +166,8 @@ gather (instance_t *instance, mvt_pkt_t *pkts)
 	}
 	for (uint32_t i = 0; i < n; i++)
 		pkts[i] = buffers[i]->pkt;
+	if (mvt_unlikely (source != NULL))
+		n += source->take (source, instance, pkts + n, MVT_BATCH_MAX - n);
 	return n;
 }
 
@@ -222,6 +237,8 @@ has_work (instance_t *instance)
 static void
 idle (instance_t *instance, bool more_to_sweep, uint32_t *sleep_us)
 {
+	if (mvt_unlikely (instance->nat && source_of (instance->engine) != NULL))
+		return; /* whoever has a queue of its own polls it */
 	for (uint32_t i = 0; i < instance->engine->spin; i++)
 	{
 		if (host_packets_wait (instance))

@@ -97,6 +97,22 @@ typedef struct { uint64_t lines[2]; uint64_t both; double instructions; ...; } b
 int bench_scale_trace (const bench_scale_t *c, bench_trace_t *out);
 typedef struct { double turn, mailbox, load, sweep; } bench_agent_t;
 int bench_scale_agent (const bench_scale_t *c, bench_agent_t *out);
+
+typedef struct bench_mix bench_mix_t;
+typedef struct { uint32_t packets, flows, hosts; } bench_mix_info_t;
+bench_mix_t *bench_mix_read (const char *path, char *err);
+bench_mix_t *bench_mix_make (uint64_t seed);
+void bench_mix_remove (bench_mix_t *mix);
+const bench_mix_info_t *bench_mix_info (const bench_mix_t *mix);
+typedef struct bench_source bench_source_t;
+struct mvt_engine;
+#define BENCH_RATE_MOST ...
+bench_source_t *bench_source_new (struct mvt_engine *engine, const bench_mix_t *mix,
+                                  double lifetime_s);
+void bench_source_remove (bench_source_t *source);
+void bench_source_rate (bench_source_t *source, uint64_t rate);
+typedef struct { uint64_t offered, lost, translated, refused; } bench_source_count_t;
+double bench_source_read (const bench_source_t *source, bench_source_count_t *counts, uint32_t n);
 """
 
 ffibuilder = FFI()
@@ -114,6 +130,6 @@ ffibuilder.set_source(
         )
     ],
     extra_compile_args=["-std=gnu11"],
-    libraries=["pcap", "pthread"],
+    libraries=["pcap", "pthread", "m"],
     py_limited_api=False,
 )

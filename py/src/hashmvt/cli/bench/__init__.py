@@ -17,6 +17,7 @@ _MEASUREMENTS = {
     "match": ("hashmvt.cli.bench.match", "longest match in real tables, and exact flows"),
     "nat": ("hashmvt.cli.bench.nat", "what a packet costs in the core"),
     "scale": ("hashmvt.cli.bench.scale", "throughput against instances: shards or one pool"),
+    "scaleout": ("hashmvt.cli.bench.scaleout", "throughput over time with a scale-out"),
     "vpp": ("hashmvt.cli.bench.vpp", "HashMVT and the NATs of VPP side by side"),
 }
 

@@ -42,6 +42,8 @@ class Axes:
     log_y: bool = False
     ticks: Sequence[float] = ()
     """Of the x axis; none: matplotlib's choice."""
+    marks: Sequence[tuple[float, str]] = ()
+    """Upright lines with what happened there."""
 
 
 class Plots:
@@ -83,6 +85,10 @@ class Plots:
         if axes.ticks:
             ax.set_xticks(axes.ticks, [f"{tick:,g}" for tick in axes.ticks])
             ax.minorticks_off()
+        for x, text in axes.marks:
+            ax.axvline(x, color="gray", linewidth=0.8, linestyle="--")
+            ax.annotate(text, (x, 1), xycoords=("data", "axes fraction"), rotation=90,
+                        ha="right", va="top", fontsize="x-small", color="gray")  # fmt: skip
         return self._end(figure, ax, name)
 
     def bars(

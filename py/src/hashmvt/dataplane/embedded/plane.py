@@ -30,3 +30,9 @@ class EmbeddedDataplane(ThreadedDataplane):
 
         """
         return cls(*await cls.started(partial(Engine, settings), "hashmvt-engine"))
+
+    @property
+    def engine(self) -> Engine:
+        """The engine itself, for what measures it. Its calls belong to this dataplane's thread."""
+        assert isinstance(self._nat, Engine)  # noqa: S101 - `open` made it
+        return self._nat
