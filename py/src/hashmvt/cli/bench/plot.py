@@ -116,15 +116,13 @@ class Plots:
             ax.set_xscale("log", base=2)
         if axes.log_y:
             ax.set_yscale("log")
-        else:
-            ax.set_ylim(bottom=0)
         return figure, ax
 
     def _end(self, figure: Any, ax: Any, name: str) -> Path:
         ax.grid(alpha=0.3)
         ax.legend(fontsize="small")
         if ax.get_yscale() == "linear":
-            ax.set_ylim(bottom=0)
+            ax.set_ylim(bottom=0)  # only now: it would have fixed the upper end too
         path = self._folder / f"{name}.svg"
         figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
         self._pyplot.close(figure)
