@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 HASHMVT = "hashmvt"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where VPP leaves its API's segment
 _ONLINE = "/sys/devices/system/cpu/online"
+# the kernel sends it when the thread that started VPP ends: start from one that lasts
 _KEPT = ["setpriv", "--pdeathsig", "KILL"]
 _START_S, _STOP_S, _GONE_S, _POLL_S = 60.0, 30.0, 1.0, 0.05
 _START_ATTEMPTS = 5
