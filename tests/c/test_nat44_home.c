@@ -2,6 +2,50 @@
  * The NAT44 instance among others: homes, hand-offs, ranges that move. */
 #include "nat44_packets.h"
 
+/* Move up to max free blocks from instance 0 to instance 1; returns how many. */
+static uint32_t
+move_blocks (world_t *w, uint32_t max)
+{
+	uint32_t blocks[4096];
+	mvt_job_t give = { .op = MVT_JOB_GIVE_BLOCKS,
+			   .to = 1,
+			   .slot = MVT_NONE,
+			   .max = max,
+			   .out.blocks = blocks };
+	while (mvt_nat44_job (w->nat[0], &give, w->now) == MVT_ERR_AGAIN)
+		;
+	mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS, .n = give.n, .out.blocks = blocks };
+	while (mvt_nat44_job (w->nat[1], &take, w->now) == MVT_ERR_AGAIN)
+		;
+	return give.n;
+}
+
+/* The host is about to be opened from instance 0 to instance 1. */
+static void
+close_host (world_t *w)
+{
+	mvt_home_range_t range = { .prefix = { host (1), 32, { 0 } },
+				   .table = MVT_NONE,
+				   .instance = 0,
+				   .from = 0,
+				   .to = 1,
+				   .flags = MVT_HOME_F_CLOSING | MVT_HOME_F_BY_ENDPOINT };
+	world_publish_home (w, &range, 1, NULL, 0, false);
+}
+
+/* It is open: instance 1 makes its mappings, at the address that it has. pin: the endpoint that
+ * stays with instance 0, or NULL. */
+static void
+open_host (world_t *w, uint32_t ext, const mvt_home_pin_t *pin)
+{
+	mvt_home_range_t range = { .prefix = { host (1), 32, { 0 } },
+				   .table = MVT_NONE,
+				   .instance = 1,
+				   .flags = MVT_HOME_F_OPENED,
+				   .ext_addr = ext };
+	world_publish_home (w, &range, 1, pin, pin != NULL, false);
+}
+
 /* The three beats (DESIGN 5): at no moment does an endpoint get a second mapping, whatever the
  * dispatcher believes. */
 static void
@@ -20,18 +64,7 @@ test_range_changes_owner (void **state)
 		for (uint32_t h = 0; h < 32; h++)
 			open_mapping (&w, UDP, host (h), 1, WORLD_REMOTE, 53, &ext[h], &port[h]);
 		/* shard */
-		uint32_t blocks[4096];
-		mvt_job_t give = { .op = MVT_JOB_GIVE_BLOCKS,
-				   .to = 1,
-				   .slot = MVT_NONE,
-				   .max = 3000,
-				   .out.blocks = blocks };
-		while (mvt_nat44_job (w.nat[0], &give, w.now) == MVT_ERR_AGAIN)
-			;
-		mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS, .n = give.n, .out.blocks = blocks };
-		while (mvt_nat44_job (w.nat[1], &take, w.now) == MVT_ERR_AGAIN)
-			;
-		assert_int_equal (give.n, 3000);
+		assert_int_equal (move_blocks (&w, 3000), 3000);
 		/* close */
 		mvt_home_range_t range = { .prefix = { WORLD_INSIDE, 24, { 0 } },
 					   .table = 0,
@@ -96,37 +129,17 @@ test_host_is_opened (void **state)
 	w.n = 2;
 	w.active = 1;
 	world_start (&w);
-	uint32_t ext, e, blocks[4096];
+	uint32_t ext, e;
 	uint16_t port, p;
 	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE, 53, &ext, &port);
-	mvt_job_t give = { .op = MVT_JOB_GIVE_BLOCKS,
-			   .to = 1,
-			   .slot = MVT_NONE,
-			   .max = 3000,
-			   .out.blocks = blocks };
-	while (mvt_nat44_job (w.nat[0], &give, w.now) == MVT_ERR_AGAIN)
-		;
-	mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS, .n = give.n, .out.blocks = blocks };
-	while (mvt_nat44_job (w.nat[1], &take, w.now) == MVT_ERR_AGAIN)
-		;
-	mvt_home_range_t range = { .prefix = { host (1), 32, { 0 } },
-				   .table = MVT_NONE,
-				   .instance = 0,
-				   .from = 0,
-				   .to = 1,
-				   .flags = MVT_HOME_F_CLOSING | MVT_HOME_F_BY_ENDPOINT };
-	world_publish_home (&w, &range, 1, NULL, 0, false);
+	move_blocks (&w, 3000);
+	close_host (&w);
 	open_mapping (&w, UDP, host (1), 2, WORLD_REMOTE, 53, &e, &p);
 	assert_int_equal (e, ext);
 	assert_int_equal (mvt_nat44_counters_any (w.nat[1])->mappings_created, 1);
-	mvt_home_range_t opened = { .prefix = { host (1), 32, { 0 } },
-				    .table = MVT_NONE,
-				    .instance = 1,
-				    .flags = MVT_HOME_F_OPENED,
-				    .ext_addr = ext };
 	mvt_home_pin_t pin = { .endpoint = { .addr = host (1), .port = 1, .proto = MVT_PROTO_UDP },
 			       .instance = 0 };
-	world_publish_home (&w, &opened, 1, &pin, 1, false);
+	open_host (&w, ext, &pin);
 	open_mapping (&w, UDP, host (1), 3, WORLD_REMOTE, 53, &e, &p);
 	assert_int_equal (e, ext);
 	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE, 53, &e, &p);
@@ -188,18 +201,9 @@ test_closing_range_at_the_new_owner (void **state)
 	w.n = 2;
 	w.active = 1;
 	world_start (&w);
-	uint32_t ext, blocks[4096];
+	uint32_t ext;
 	uint16_t port;
-	mvt_job_t give = { .op = MVT_JOB_GIVE_BLOCKS,
-			   .to = 1,
-			   .slot = MVT_NONE,
-			   .max = 3000,
-			   .out.blocks = blocks };
-	while (mvt_nat44_job (w.nat[0], &give, w.now) == MVT_ERR_AGAIN)
-		;
-	mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS, .n = give.n, .out.blocks = blocks };
-	while (mvt_nat44_job (w.nat[1], &take, w.now) == MVT_ERR_AGAIN)
-		;
+	move_blocks (&w, 3000);
 	open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE, 53, &ext, &port);
 	mvt_home_range_t range = { .prefix = { WORLD_INSIDE, 24, { 0 } },
 				   .table = 0,
@@ -238,7 +242,7 @@ test_opened_host_keeps_an_unusual_address (void **state)
 	w.active = 1;
 	w.n_addresses = 2;
 	world_start (&w);
-	uint32_t hashed, ext, e, blocks[4096];
+	uint32_t hashed, ext, e;
 	uint16_t port;
 	open_mapping (&w, UDP, host (1), 9, WORLD_REMOTE, 53, &hashed, &port);
 	mvt_job_t del = { .op = MVT_JOB_DELETE_MAPPINGS };
@@ -251,33 +255,13 @@ test_opened_host_keeps_an_unusual_address (void **state)
 	w.draining = 0;
 	world_publish_policy (&w);
 
-	mvt_job_t give = { .op = MVT_JOB_GIVE_BLOCKS,
-			   .to = 1,
-			   .slot = MVT_NONE,
-			   .max = 1000,
-			   .out.blocks = blocks };
-	while (mvt_nat44_job (w.nat[0], &give, w.now) == MVT_ERR_AGAIN)
-		;
-	mvt_job_t take = { .op = MVT_JOB_TAKE_BLOCKS, .n = give.n, .out.blocks = blocks };
-	while (mvt_nat44_job (w.nat[1], &take, w.now) == MVT_ERR_AGAIN)
-		;
-	mvt_home_range_t range = { .prefix = { host (1), 32, { 0 } },
-				   .table = MVT_NONE,
-				   .instance = 0,
-				   .from = 0,
-				   .to = 1,
-				   .flags = MVT_HOME_F_CLOSING | MVT_HOME_F_BY_ENDPOINT };
-	world_publish_home (&w, &range, 1, NULL, 0, false);
+	move_blocks (&w, 1000);
+	close_host (&w);
 	open_mapping (&w, UDP, host (1), 2, WORLD_REMOTE, 53, &e, &port);
 	assert_int_equal (e, ext);
 	while (mvt_nat44_job (w.nat[1], &del, w.now) == MVT_ERR_AGAIN)
 		; /* B forgets what it learned with the mark */
-	mvt_home_range_t opened = { .prefix = { host (1), 32, { 0 } },
-				    .table = MVT_NONE,
-				    .instance = 1,
-				    .flags = MVT_HOME_F_OPENED,
-				    .ext_addr = ext };
-	world_publish_home (&w, &opened, 1, NULL, 0, false);
+	open_host (&w, ext, NULL);
 	open_mapping (&w, UDP, host (1), 3, WORLD_REMOTE, 53, &e, &port);
 	assert_int_equal (e, ext);
 	assert_int_equal (world_gauge (&w, 1)->mappings, 1);
