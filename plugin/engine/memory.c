@@ -116,11 +116,12 @@ typedef enum
 } use_t;
 
 static void *
-map (size_t size, int node, bool huge, use_t use)
+map (const arena_t *arena, size_t size, use_t use)
 {
 	size_t unit = unit_of (size);
 	size_t rounded = round_up (size, unit);
-	bool reserved = huge && use != SPARSE && can_populate ();
+	bool huge = !arena->small_pages, reserved = huge && use != SPARSE && arena->can_populate;
+	int node = arena->node;
 	void *p = NULL;
 
 	if (reserved && unit == PAGE_1G)
@@ -144,7 +145,7 @@ take (arena_t *arena, size_t size, size_t align, use_t use)
 		return NULL;
 	}
 	if (size >= ARENA_MAP_MIN)
-		p = map (size, arena->node, !arena->small_pages, use);
+		p = map (arena, size, use);
 	else if (posix_memalign (&p, align < sizeof (void *) ? sizeof (void *) : align, size) == 0)
 		memset (p, 0, size);
 	if (!p)
@@ -214,6 +215,7 @@ arena_init (arena_t *arena, int node, uint64_t budget)
 			 .back = arena_back },
 		.node = node,
 		.budget = budget,
+		.can_populate = can_populate (),
 	};
 }
 

@@ -31,8 +31,9 @@ typedef struct
 	int node;	 /* NUMA node that memory is preferred on, -1: where it is first used */
 	uint64_t budget; /* bytes that may be reserved, UINT64_MAX: no check */
 	uint64_t reserved;
-	uint64_t asked;	  /* of the request that failed, 0 if none did */
-	bool small_pages; /* 4 KiB pages only, backed when used; set before the first request */
+	uint64_t asked;	   /* of the request that failed, 0 if none did */
+	bool small_pages;  /* 4 KiB pages only, backed when used; set before the first request */
+	bool can_populate; /* the kernel backs memory on request */
 } arena_t;
 
 void arena_init (arena_t *arena, int node, uint64_t budget);
