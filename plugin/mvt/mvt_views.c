@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mvt_views.h"
 
+#include "mvt_packet.h"
+
 /* 8 KiB for each table that is asked, so that they leave the nearest cache to packets. */
 #define CACHE_LINES 512u
 
@@ -81,10 +83,8 @@ mvt_views_hits (const mvt_views_t *views, mvt_match_t which, uint32_t *cursor,
 
 	while (n < max && table && mvt_iterate (table, cursor, &row) && row < MVT_VIEW_ROWS)
 	{
-		const uint8_t *field = mvt_field (table, row);
 		out[n++] = (mvt_entry_hits_t){
-			.prefix = { .addr = (uint32_t) field[0] << 24 | (uint32_t) field[1] << 16 |
-					    (uint32_t) field[2] << 8 | field[3],
+			.prefix = { .addr = mvt_load32 (mvt_field (table, row)),
 				    .len = (uint8_t) mvt_value (table, row)->len },
 			.hits = mvt_view_hits (views->view[which], row),
 		};
