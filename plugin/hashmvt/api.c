@@ -133,7 +133,7 @@ hashmvt_filter_in (const vl_api_hashmvt_filter_t *from, mvt_mapping_filter_t *to
 	to->ext_port = from->external_port;
 	to->proto_plus1 = from->proto_plus1;
 	to->statics = from->statics;
-	*instance = from->instance == 0xffff ? MVT_NONE : from->instance;
+	*instance = hashmvt_instance_in (from->instance);
 	return 0;
 }
 

@@ -27,6 +27,12 @@ void hashmvt_prefix_out (mvt_prefix4_t from, vl_api_prefix_t *to);
 void hashmvt_endpoint_out (const mvt_endpoint_t *from, vl_api_hashmvt_endpoint_t *to);
 int hashmvt_policy_in (const vl_api_hashmvt_policy_t *from, mvt_policy_t *to);
 void hashmvt_policy_out (const mvt_policy_t *from, vl_api_hashmvt_policy_t *to);
+/* MVT_NONE for all. */
+static inline u32
+hashmvt_instance_in (u16 from)
+{
+	return from == 0xffff ? MVT_NONE : from;
+}
 /* 0, INVALID_ADDRESS_FAMILY, INVALID_VALUE, INVALID_PROTOCOL or NO_SUCH_FIB; *instance: MVT_NONE
  * for all. */
 int hashmvt_filter_in (const vl_api_hashmvt_filter_t *from, mvt_mapping_filter_t *to,

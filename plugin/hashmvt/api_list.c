@@ -569,8 +569,8 @@ vl_api_hashmvt_host_get_t_handler (vl_api_hashmvt_host_get_t *mp)
 		{
 			vec_validate (page, max - 1);
 			job.out.hosts = page;
-			n = fill_page (&job, max, mp->instance == 0xffff ? MVT_NONE : mp->instance,
-				       &cursor, &more, &rv);
+			n = fill_page (&job, max, hashmvt_instance_in (mp->instance), &cursor,
+				       &more, &rv);
 		}
 	}
 	LIST_PAGE (host, HOST, page);
@@ -593,8 +593,7 @@ vl_api_hashmvt_block_get_t_handler (vl_api_hashmvt_block_get_t *mp)
 	{
 		vec_validate (page, max - 1);
 		job.out.block_infos = page;
-		n = fill_page (&job, max, mp->instance == 0xffff ? MVT_NONE : mp->instance, &cursor,
-			       &more, &rv);
+		n = fill_page (&job, max, hashmvt_instance_in (mp->instance), &cursor, &more, &rv);
 	}
 	LIST_PAGE (block, BLOCK, page);
 }
@@ -618,8 +617,7 @@ vl_api_hashmvt_hits_get_t_handler (vl_api_hashmvt_hits_get_t *mp)
 	{
 		vec_validate (page, max - 1);
 		job.out.hits = page;
-		n = fill_page (&job, max, mp->instance == 0xffff ? MVT_NONE : mp->instance, &cursor,
-			       &more, &rv);
+		n = fill_page (&job, max, hashmvt_instance_in (mp->instance), &cursor, &more, &rv);
 	}
 	LIST_PAGE (hits, HITS, page);
 }
