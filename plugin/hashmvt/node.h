@@ -249,9 +249,9 @@ hashmvt_each_on (vlib_node_runtime_t *node, hashmvt_thread_t *me, hashmvt_mine_t
  * frame that they are all of, NULL when they are not. */
 static_always_inline void
 hashmvt_decide (vlib_main_t *vm, vlib_node_runtime_t *node, hashmvt_thread_t *me,
-		hashmvt_mine_t *mine, u32 *from, int is_traced, hashmvt_out_t *out)
+		hashmvt_mine_t *mine, u32 *from, int is_traced, unsigned kind, hashmvt_out_t *out)
 {
-	u32 special = nat44_process_batch (me->instance->nat, mine->pkts, mine->n, me->tick);
+	u32 special = nat44_process_kind (me->instance->nat, mine->pkts, mine->n, me->tick, kind);
 
 	if (PREDICT_TRUE (special == 0 && from && !is_traced) &&
 	    hashmvt_all_on (vm, node, mine, from))

@@ -43,7 +43,7 @@ VLIB_NODE_FN (hashmvt_handoff_node)
 						 : 0;
 	}
 	mine.n = n;
-	hashmvt_decide (vm, node, me, &mine, from, is_traced, &out);
+	hashmvt_decide (vm, node, me, &mine, from, is_traced, NAT44_MIXED, &out);
 	hashmvt_flush (vm, node, me, &out);
 	return n;
 }

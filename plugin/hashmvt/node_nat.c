@@ -121,7 +121,7 @@ hashmvt_nat (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame, u8
 	}
 	mine.n = n_mine;
 	if (PREDICT_TRUE (n_mine))
-		hashmvt_decide (vm, node, me, &mine, n_mine == n ? from : 0, is_traced, &out);
+		hashmvt_decide (vm, node, me, &mine, n_mine == n ? from : 0, is_traced, dir, &out);
 	hashmvt_flush (vm, node, me, &out);
 	return n;
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The hit path: what is done for every packet of a batch. nat44.c includes it once; a host that
- * compiles for several CPUs includes it once for each and calls nat44_process_batch.
+ * compiles for several CPUs includes it once for each and calls nat44_process_kind.
  *
- * Stages, a chunk of packets each, so that the memory accesses of several chunks are in flight
- * while another one is computed:
+ * Stages, of which each step does one packet, so that memory accesses are spread evenly between
+ * instructions that wait for none, and those of a dozen packets are in flight:
  *
  *   scan     ask for the headers, count directions
  *   parse    check the headers, hash, ask for the bucket (in2out) or the slab's place (out2in)
  *   find     compare tags or read the place, ask for the entry
  *   stray    for the few without a candidate: their entry may lie in the alternate bucket
+ *   near     ask for the entry again, from the second cache into the first
  *   further  where mappings have further sessions: ask for the bucket of the packet's
  *   rewrite  verify the entry and rewrite; whatever is no plain hit takes the slow path, in order
  *
@@ -26,21 +27,21 @@
 #include <tmmintrin.h>
 #endif
 
-/* Packets of a chunk, and how many chunks each stage lags behind the first. More in flight at once
- * is slower: the CPU has room for a dozen or two of missing lines, and drops or stalls on the rest.
- * (docs/performance.md) */
-#define NAT44_CHUNK	 8u
-#define NAT44_AT_PARSE	 1u
-#define NAT44_AT_FIND	 2u
-#define NAT44_AT_STRAY	 3u
-#define NAT44_AT_REWRITE 5u
+/* How many packets each stage lags behind the first: enough for a line to come from memory. What
+ * may come from far is asked for into the second cache: the few misses that the first can wait for
+ * are soon all in use, and then each further request stops the packets behind it.
+ * (docs/performance.md)
+ */
+#define NAT44_AT_PARSE	 4u
+#define NAT44_AT_FIND	 20u
+#define NAT44_AT_STRAY	 26u
+#define NAT44_AT_NEAR	 34u
+#define NAT44_AT_REWRITE 40u
 /* the same where there are further sessions */
-#define NAT44_AT_FURTHER	 4u
-#define NAT44_AT_REWRITE_FURTHER 6u
-#define NAT44_RING		 8u /* chunks on their way; power of two */
+#define NAT44_AT_FURTHER	 40u
+#define NAT44_AT_REWRITE_FURTHER 52u
 
-_Static_assert (NAT44_AT_REWRITE_FURTHER < NAT44_RING,
-		"a chunk keeps its place until the last stage");
+#define NAT44_FROM_FAR(line) __builtin_prefetch (line, 0, 2)
 
 /* A packet between parse and rewrite. */
 typedef struct
@@ -62,18 +63,10 @@ typedef struct
 
 #define NAT44_SPECIAL 3u	 /* not plain; no entry has this protocol */
 #define NAT44_FURTHER (1u << 16) /* session is asked for */
+#define NAT44_STRAY   (1u << 17) /* no candidate in the primary bucket */
 
-/* One chunk on its way through the stages. Nearly all are full and of one direction; those loops
- * are compiled for just that. */
-typedef struct
-{
-	_Alignas (MVT_CACHE_LINE) nat44_slot_t slot[NAT44_CHUNK];
-	uint32_t stray; /* bit per packet without candidate whose bucket has entries elsewhere */
-	uint8_t n;
-	uint8_t kind; /* MVT_IN2OUT or MVT_OUT2IN: full, all this way; or NAT44_MIXED */
-	mvt_pkt_t *pkts;
-} nat44_chunk_t;
-
+/* Directions of a batch: MVT_IN2OUT or MVT_OUT2IN where all packets have it, which is what the
+ * loops are compiled for, or */
 #define NAT44_MIXED 2u
 
 /* Pointers that every packet needs, on the stack so that no store through another pointer makes the
@@ -96,7 +89,6 @@ _Static_assert (offsetof (mvt_entry_t, in_port) == 4 && offsetof (mvt_entry_t, r
 			offsetof (mvt_entry_t, ext_port) == 12 &&
 			offsetof (mvt_entry_t, proto) == 14 && offsetof (mvt_entry_t, state) == 15,
 		"an endpoint is one word of the entry, protocol and state are another's top");
-_Static_assert (offsetof (mvt_pkt_t, hops) == offsetof (mvt_pkt_t, dir) + 1, "read as one");
 
 static inline uint64_t
 nat44_word (const void *field)
@@ -112,6 +104,12 @@ nat44_half (const void *field)
 	uint16_t half;
 	__builtin_memcpy (&half, field, sizeof half);
 	return half;
+}
+
+static inline __attribute__ ((always_inline)) unsigned
+nat44_dir (const mvt_pkt_t *pkt, unsigned kind)
+{
+	return kind == NAT44_MIXED ? pkt->dir : kind;
 }
 
 /* The endpoint of a plain packet that an entry is found by, as it lies there: realm 0 (inside), or
@@ -164,7 +162,7 @@ nat44_stage_parse (const nat44_batch_t *batch, const mvt_pkt_t *pkt, nat44_slot_
 		uint32_t hash = mvt_index_hash_word (batch->index, endpoint, plain.proto);
 		slot->bucket = mvt_index_bucket (batch->index, hash);
 		slot->hash = hash;
-		__builtin_prefetch (slot->bucket);
+		NAT44_FROM_FAR (slot->bucket);
 		return;
 	}
 	uint32_t place = mvt_policy_slot_of (batch->policy, (uint32_t) endpoint, NULL);
@@ -175,11 +173,10 @@ nat44_stage_parse (const nat44_batch_t *batch, const mvt_pkt_t *pkt, nat44_slot_
 	}
 	uint32_t block = mvt_directory_block (batch->directory, place, (uint16_t) (endpoint >> 32));
 	slot->slab_line = mvt_pool_slab_line (batch->pool, block, plain.proto);
-	__builtin_prefetch (slot->slab_line);
+	NAT44_FROM_FAR (slot->slab_line);
 }
 
-/* Returns true for a stray. */
-static inline __attribute__ ((always_inline)) bool
+static inline __attribute__ ((always_inline)) void
 nat44_stage_find (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
 {
 	mvt_entry_t *entry;
@@ -194,8 +191,9 @@ nat44_stage_find (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
 			slot->bucket = elsewhere ? mvt_index_bucket (batch->index,
 								     mvt_buckets_other (slot->hash))
 						 : NULL;
-			__builtin_prefetch (slot->bucket);
-			return true;
+			NAT44_FROM_FAR (slot->bucket);
+			slot->kind |= NAT44_STRAY;
+			return;
 		}
 		entry = &batch->lines[line];
 	}
@@ -203,8 +201,7 @@ nat44_stage_find (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
 		entry = mvt_pool_place_at (batch->pool, slot->slab_line,
 					   (uint32_t) (slot->endpoint >> 32));
 	slot->entry = entry;
-	__builtin_prefetch (entry, 1);
-	return false;
+	NAT44_FROM_FAR (entry);
 }
 
 static inline void
@@ -216,7 +213,7 @@ nat44_stage_stray (const nat44_batch_t *batch, nat44_slot_t *slot)
 	if (slot->bucket && mvt_bucket_first (slot->bucket, slot->hash, &line))
 	{
 		slot->entry = &batch->lines[line];
-		__builtin_prefetch (slot->entry, 1);
+		NAT44_FROM_FAR (slot->entry);
 		return;
 	}
 	/* it will need a mapping */
@@ -369,127 +366,70 @@ nat44_stage_rewrite (const nat44_batch_t *batch, mvt_pkt_t *pkt, const nat44_slo
 /* Everything that is no plain hit; nat44.c. plain: mvt_packet_plain said so. */
 void nat44_special (mvt_nat44_t *nat, mvt_pkt_t *pkt, bool plain, uint32_t now);
 
-/* ---- stages over a chunk ---- */
+/* ---- the batch ---- */
 
-/* What the stages see before the first chunk has come to them. */
-static inline void
-nat44_chunk_empty (nat44_chunk_t *c)
+/* One step: each stage does one packet, scan the one of this number. Returns how many were no plain
+ * hits, 0 or 1, in the upper half if out2in. whole: every stage has a packet; constant, as are kind
+ * and sessions. */
+static inline __attribute__ ((always_inline)) uint32_t
+nat44_step (mvt_nat44_t *nat, const nat44_batch_t *batch, mvt_pkt_t *pkts, nat44_slot_t *slots,
+	    uint32_t number, uint32_t n, unsigned kind, bool sessions, bool whole)
 {
-	c->stray = 0;
-	c->n = 0;
-	c->kind = NAT44_MIXED;
-}
+	uint32_t i = number;
 
-static inline __attribute__ ((always_inline)) void
-nat44_chunk_scan (nat44_chunk_t *c, uint32_t n, uint32_t *out2in, uint32_t *handed_in)
-{
-	const mvt_pkt_t *pkts = c->pkts;
-	uint32_t sum = 0, back; /* dir in the low byte, hops above: neither overflows */
-
-	for (uint32_t i = 0; i < n; i++)
-	{
+	if (whole || i < n)
 		__builtin_prefetch (pkts[i].l3, 1);
-		sum += nat44_half (&pkts[i].dir);
-	}
-	back = sum & 0xff;
-	if (mvt_unlikely (sum >> 8))
-		for (uint32_t i = 0; i < n; i++)
-			*handed_in += pkts[i].hops != 0;
-	*out2in += back;
-	c->n = (uint8_t) n;
-	c->kind = NAT44_MIXED;
-	if (n == NAT44_CHUNK && back == 0)
-		c->kind = MVT_IN2OUT;
-	else if (n == NAT44_CHUNK && back == NAT44_CHUNK)
-		c->kind = MVT_OUT2IN;
-}
-
-static inline __attribute__ ((always_inline)) void
-nat44_chunk_parse (const nat44_batch_t *batch, nat44_chunk_t *c, uint32_t n, unsigned kind)
-{
-	const mvt_pkt_t *pkts = c->pkts;
-
-	for (uint32_t i = 0; i < n; i++)
-		if ((kind == NAT44_MIXED ? pkts[i].dir : kind) == MVT_IN2OUT)
-			nat44_stage_parse (batch, &pkts[i], &c->slot[i], MVT_IN2OUT);
-		else
-			nat44_stage_parse (batch, &pkts[i], &c->slot[i], MVT_OUT2IN);
-}
-
-static inline __attribute__ ((always_inline)) void
-nat44_chunk_find (const nat44_batch_t *batch, nat44_chunk_t *c, uint32_t n, unsigned kind)
-{
-	const mvt_pkt_t *pkts = c->pkts;
-	uint32_t stray = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		if ((kind == NAT44_MIXED ? pkts[i].dir : kind) == MVT_IN2OUT)
-			stray |= (uint32_t) nat44_stage_find (batch, &c->slot[i], MVT_IN2OUT) << i;
-		else
-			nat44_stage_find (batch, &c->slot[i], MVT_OUT2IN);
-	c->stray = stray;
-}
-
-static inline __attribute__ ((always_inline)) void
-nat44_chunk_further (const nat44_batch_t *batch, nat44_chunk_t *c, uint32_t n, unsigned kind)
-{
-	const mvt_pkt_t *pkts = c->pkts;
-
-	for (uint32_t i = 0; i < n; i++)
-		if ((kind == NAT44_MIXED ? pkts[i].dir : kind) == MVT_IN2OUT)
-			nat44_stage_further (batch, &pkts[i], &c->slot[i], MVT_IN2OUT);
-		else
-			nat44_stage_further (batch, &pkts[i], &c->slot[i], MVT_OUT2IN);
-}
-
-/* Returns how many were no plain hits, by direction: out2in << 16 | in2out. */
-static inline __attribute__ ((always_inline)) uint32_t
-nat44_chunk_rewrite (mvt_nat44_t *nat, const nat44_batch_t *batch, nat44_chunk_t *c, uint32_t n,
-		     unsigned kind)
-{
-	mvt_pkt_t *pkts = c->pkts;
-	uint32_t special = 0;
-
-	for (uint32_t i = 0; i < n; i++)
+	i = number - NAT44_AT_PARSE; /* beyond n too when it is below 0 */
+	if (whole || i < n)
 	{
-		/* a hairpin turns pkt->dir, so it is asked before */
-		unsigned d = kind == NAT44_MIXED ? pkts[i].dir : kind;
-		bool hit = d == MVT_IN2OUT
-				   ? nat44_stage_rewrite (batch, &pkts[i], &c->slot[i], MVT_IN2OUT)
-				   : nat44_stage_rewrite (batch, &pkts[i], &c->slot[i], MVT_OUT2IN);
-		if (mvt_likely (hit))
-			continue;
-		special += d == MVT_IN2OUT ? 1 : 1u << 16;
-		nat44_special (nat, &pkts[i], c->slot[i].kind != NAT44_SPECIAL, batch->now);
+		if (nat44_dir (&pkts[i], kind) == MVT_IN2OUT)
+			nat44_stage_parse (batch, &pkts[i], &slots[i], MVT_IN2OUT);
+		else
+			nat44_stage_parse (batch, &pkts[i], &slots[i], MVT_OUT2IN);
 	}
-	return special;
+	i = number - NAT44_AT_FIND;
+	if (whole || i < n)
+	{
+		if (nat44_dir (&pkts[i], kind) == MVT_IN2OUT)
+			nat44_stage_find (batch, &slots[i], MVT_IN2OUT);
+		else
+			nat44_stage_find (batch, &slots[i], MVT_OUT2IN);
+	}
+	i = number - NAT44_AT_STRAY;
+	if (kind != MVT_OUT2IN && (whole || i < n) && mvt_unlikely (slots[i].kind & NAT44_STRAY))
+		nat44_stage_stray (batch, &slots[i]);
+	i = number - NAT44_AT_NEAR;
+	if (whole || i < n)
+		__builtin_prefetch (slots[i].entry, 1);
+	i = number - NAT44_AT_FURTHER;
+	if (sessions && (whole || i < n))
+	{
+		if (nat44_dir (&pkts[i], kind) == MVT_IN2OUT)
+			nat44_stage_further (batch, &pkts[i], &slots[i], MVT_IN2OUT);
+		else
+			nat44_stage_further (batch, &pkts[i], &slots[i], MVT_OUT2IN);
+	}
+	i = number - (sessions ? NAT44_AT_REWRITE_FURTHER : NAT44_AT_REWRITE);
+	if (whole || i < n)
+	{
+		/* a hairpin turns its packet's dir, so it is asked before */
+		unsigned dir = nat44_dir (&pkts[i], kind);
+		bool hit = dir == MVT_IN2OUT
+				   ? nat44_stage_rewrite (batch, &pkts[i], &slots[i], MVT_IN2OUT)
+				   : nat44_stage_rewrite (batch, &pkts[i], &slots[i], MVT_OUT2IN);
+		if (mvt_unlikely (!hit))
+		{
+			nat44_special (nat, &pkts[i], slots[i].kind != NAT44_SPECIAL, batch->now);
+			return dir == MVT_IN2OUT ? 1 : 1u << 16;
+		}
+	}
+	return 0;
 }
 
-/* call with the number and the kind of a chunk's packets as n and kind: constants where it can */
-#define NAT44_BY_KIND(chunk, call)                                         \
-	do                                                                 \
-	{                                                                  \
-		if ((chunk)->kind == MVT_IN2OUT)                           \
-		{                                                          \
-			const uint32_t n = NAT44_CHUNK, kind = MVT_IN2OUT; \
-			call;                                              \
-		}                                                          \
-		else if ((chunk)->kind == MVT_OUT2IN)                      \
-		{                                                          \
-			const uint32_t n = NAT44_CHUNK, kind = MVT_OUT2IN; \
-			call;                                              \
-		}                                                          \
-		else                                                       \
-		{                                                          \
-			const uint32_t n = (chunk)->n, kind = NAT44_MIXED; \
-			call;                                              \
-		}                                                          \
-	} while (0)
-
-/* Returns how many packets were no plain hits; all others are TRANSLATED. sessions: constant. */
+/* Returns how many packets were no plain hits, out2in << 16 | in2out; all others are TRANSLATED. */
 static inline __attribute__ ((always_inline)) uint32_t
-nat44_process_stages (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n_pkts, uint32_t now,
-		      bool sessions)
+nat44_steps (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now, unsigned kind,
+	     bool sessions)
 {
 	const nat44_batch_t batch = {
 		.index = nat->index,
@@ -502,65 +442,74 @@ nat44_process_stages (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n_pkts, uint32
 		.timeouts = nat->timeouts,
 		.now = now,
 	};
-	nat44_chunk_t ring[NAT44_RING], *c;
-	uint32_t special = 0, out2in = 0, handed_in = 0;
-	const uint32_t at_rewrite = sessions ? NAT44_AT_REWRITE_FURTHER : NAT44_AT_REWRITE;
-	uint32_t steps = (n_pkts + NAT44_CHUNK - 1) / NAT44_CHUNK + at_rewrite;
+	nat44_slot_t slots[MVT_BATCH_MAX];
+	const uint32_t lag = sessions ? NAT44_AT_REWRITE_FURTHER : NAT44_AT_REWRITE;
+	uint32_t special = 0, i = 0;
 
-	for (uint32_t i = 0; i < NAT44_RING; i++)
-		nat44_chunk_empty (&ring[i]);
-	for (uint32_t step = 0, left = n_pkts; step < steps; step++)
+	/* the last stages wait for the first packet, in the end the first ones have no more */
+	for (uint32_t end = lag; i < n + lag; end = n + lag)
 	{
-		c = &ring[step % NAT44_RING];
-		c->pkts = pkts + step * NAT44_CHUNK;
-		if (mvt_likely (left >= NAT44_CHUNK))
-		{
-			nat44_chunk_scan (c, NAT44_CHUNK, &out2in, &handed_in);
-			left -= NAT44_CHUNK;
-		}
-		else
-		{
-			nat44_chunk_scan (c, left, &out2in, &handed_in);
-			left = 0;
-		}
-		c = &ring[(step - NAT44_AT_PARSE) % NAT44_RING];
-		NAT44_BY_KIND (c, nat44_chunk_parse (&batch, c, n, kind));
-		c = &ring[(step - NAT44_AT_FIND) % NAT44_RING];
-		NAT44_BY_KIND (c, nat44_chunk_find (&batch, c, n, kind));
-		c = &ring[(step - NAT44_AT_STRAY) % NAT44_RING];
-		for (uint32_t s = c->stray; mvt_unlikely (s); s &= s - 1)
-			nat44_stage_stray (&batch, &c->slot[__builtin_ctz (s)]);
-		if (sessions)
-		{
-			c = &ring[(step - NAT44_AT_FURTHER) % NAT44_RING];
-			NAT44_BY_KIND (c, nat44_chunk_further (&batch, c, n, kind));
-		}
-		c = &ring[(step - at_rewrite) % NAT44_RING];
-		NAT44_BY_KIND (c, special += nat44_chunk_rewrite (nat, &batch, c, n, kind));
+		for (; i < end; i++)
+			special +=
+				nat44_step (nat, &batch, pkts, slots, i, n, kind, sessions, false);
+		for (; i < n; i++)
+			special +=
+				nat44_step (nat, &batch, pkts, slots, i, n, kind, sessions, true);
 	}
-	nat44_add (&nat->counters.received_in2out, n_pkts - out2in);
+	return special;
+}
+
+/* Apart, so that what it keeps in registers does not crowd the others. */
+static __attribute__ ((noinline)) uint32_t
+nat44_steps_with_sessions (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now,
+			   unsigned kind)
+{
+	if (kind == MVT_IN2OUT)
+		return nat44_steps (nat, pkts, n, now, MVT_IN2OUT, true);
+	if (kind == MVT_OUT2IN)
+		return nat44_steps (nat, pkts, n, now, MVT_OUT2IN, true);
+	return nat44_steps (nat, pkts, n, now, NAT44_MIXED, true);
+}
+
+/* mvt_nat44_process where the direction of all packets is known, and that none was handed over; or
+ * for NAT44_MIXED. kind: constant. Returns how many packets were no plain hits. */
+static inline __attribute__ ((always_inline)) uint32_t
+nat44_process_kind (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now, unsigned kind)
+{
+	uint32_t out2in = kind == MVT_OUT2IN ? n : 0, handed_in = 0, special;
+
+	if (kind == NAT44_MIXED)
+		for (uint32_t i = 0; i < n; i++)
+		{
+			out2in += pkts[i].dir;
+			handed_in += pkts[i].hops != 0;
+		}
+	nat44_load_snapshots (nat);
+	special = mvt_unlikely (mvt_sessions_count (nat->sessions))
+			  ? nat44_steps_with_sessions (nat, pkts, n, now, kind)
+			  : nat44_steps (nat, pkts, n, now, kind, false);
+	nat44_add (&nat->counters.received_in2out, n - out2in);
 	nat44_add (&nat->counters.received_out2in, out2in);
 	nat44_add (&nat->counters.handed_in, handed_in);
-	nat44_add (&nat->counters.translated_in2out, n_pkts - out2in - (special & 0xffff));
+	nat44_add (&nat->counters.translated_in2out, n - out2in - (special & 0xffff));
 	nat44_add (&nat->counters.translated_out2in, out2in - (special >> 16));
 	return (special & 0xffff) + (special >> 16);
 }
 
-/* Apart, so that what it keeps in registers does not crowd the other. */
-static __attribute__ ((noinline)) uint32_t
-nat44_process_with_sessions (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now)
-{
-	return nat44_process_stages (nat, pkts, n, now, true);
-}
-
-/* mvt_nat44_process, and how many packets were no plain hits. */
-static inline __attribute__ ((always_inline)) uint32_t
+/* mvt_nat44_process. */
+static inline void
 nat44_process_batch (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now)
 {
-	nat44_load_snapshots (nat);
-	if (mvt_unlikely (mvt_sessions_count (nat->sessions)))
-		return nat44_process_with_sessions (nat, pkts, n, now);
-	return nat44_process_stages (nat, pkts, n, now, false);
+	uint32_t sum = 0; /* dir in the low bytes, hops above them */
+
+	for (uint32_t i = 0; i < n; i++)
+		sum += pkts[i].dir | (uint32_t) pkts[i].hops << 16;
+	if (mvt_likely (sum == 0))
+		nat44_process_kind (nat, pkts, n, now, MVT_IN2OUT);
+	else if (sum == n)
+		nat44_process_kind (nat, pkts, n, now, MVT_OUT2IN);
+	else
+		nat44_process_kind (nat, pkts, n, now, NAT44_MIXED);
 }
 
 #endif /* MVT_NAT44_INLINES_H */
