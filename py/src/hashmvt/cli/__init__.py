@@ -41,7 +41,7 @@ class Failed(HashMvtError):  # noqa: N818 - reads as the outcome it is
 @click.group(
     cls=LazyGroup,
     modules=_COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.version_option(__version__, prog_name="hashmvt")
 def group() -> None:

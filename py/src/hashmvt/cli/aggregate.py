@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@click.command("aggregate", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("aggregate")
 @click.argument("rules", type=click.File("r", encoding="utf-8"))
 @click.option(
     "--budget",

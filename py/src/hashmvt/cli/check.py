@@ -61,7 +61,7 @@ def summarise(config: Config) -> Summary:
     )
 
 
-@click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def command(file: Path, *, as_json: bool) -> int:

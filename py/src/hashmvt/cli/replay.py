@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _SEED_MAX = (1 << 64) - 1
 
 
-@click.command("replay", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("replay")
 @click.argument("source", metavar="IN.pcap", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT.pcap", type=click.Path(path_type=Path))
 @click.option(
@@ -47,7 +47,6 @@ _SEED_MAX = (1 << 64) - 1
     metavar="S",
     type=click.IntRange(0, _SEED_MAX),
     default=1,
-    show_default=True,
     help="Of every random choice.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")

@@ -38,14 +38,13 @@ _TITLES = (
 )
 
 
-@click.command("top", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("top")
 @connection.options
 @click.option(
     "--interval",
     metavar="S",
     type=click.FloatRange(0.1, 60),
     default=1.0,
-    show_default=True,
     help="Seconds between two views.",
 )
 @click.option(

@@ -93,12 +93,14 @@ class CoordinatorClient:
         await self._channel.close()
 
 
-@click.group("scale", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("scale")
 @click.option("--socket", type=click.Path(path_type=Path), help="Control socket.")
 @click.option(
     "-c", "--config", type=click.Path(path_type=Path), help="Find the socket in this file."
 )
-@click.option("--host", default="", help="Host, where the coordinator has several.")
+@click.option(
+    "--host", default="", show_default=False, help="Host, where the coordinator has several."
+)
 @click.pass_context
 def command(ctx: click.Context, socket: Path | None, config: Path | None, host: str) -> None:
     """Scale the instances of a running coordinator by hand."""

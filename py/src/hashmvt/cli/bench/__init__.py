@@ -22,11 +22,6 @@ _MEASUREMENTS = {
 }
 
 
-@click.group(
-    "bench",
-    cls=LazyGroup,
-    modules=_MEASUREMENTS,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.group("bench", cls=LazyGroup, modules=_MEASUREMENTS)
 def command() -> None:
     """Measure HashMVT on this machine."""

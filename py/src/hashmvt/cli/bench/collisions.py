@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from hashmvt.cli.bench.common import (
-    HELP,
     PAPER_RUNS,
     NumbersType,
     Spread,
@@ -56,7 +55,7 @@ class _Result:
         return self.of(lambda run: 100 * int(getattr(run, name)) / run.entries)
 
 
-@click.command("collisions", context_settings=HELP)
+@click.command("collisions")
 @table_argument
 @click.option(
     "--entries",

@@ -21,7 +21,6 @@ from hashmvt.cli.output import Json, plural, write_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-HELP = {"help_option_names": ["-h", "--help"]}
 PAPER_RUNS = 20
 """Of each point, as in the paper's experiments."""
 
@@ -73,11 +72,7 @@ class NumbersType(click.ParamType["tuple[int, ...]"]):
 
 
 seed_option = click.option(
-    "--seed",
-    type=click.IntRange(0, (1 << 64) - 1),
-    default=1,
-    show_default=True,
-    help="Of every random choice.",
+    "--seed", type=click.IntRange(0, (1 << 64) - 1), default=1, help="Of every random choice."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 plot_option = click.option(
@@ -97,7 +92,6 @@ def measurement_options(
         "--runs",
         type=click.IntRange(1, 1000),
         default=runs,
-        show_default=True,
         metavar="N",
         help="Runs of each case; figures are their median.",
     )

@@ -10,7 +10,6 @@ import click
 
 from hashmvt.cli import say
 from hashmvt.cli.bench.common import (
-    HELP,
     PAPER_RUNS,
     NumbersType,
     Spread,
@@ -48,13 +47,12 @@ class _Result:
         return Spread.of([cost.ns for cost in (self.latency if chained else self.throughput)])
 
 
-@click.command("hash", context_settings=HELP)
+@click.command("hash")
 @click.option(
     "--bytes",
     "key_bytes",
     type=NumbersType("lengths of keys", KEY_BYTES[-1], "4,8,16,40"),
     default=",".join(map(str, KEY_BYTES)),
-    show_default=True,
     metavar="N,N,...",
     help="Lengths of keys: 4, 8, ... 40.",
 )
@@ -62,7 +60,6 @@ class _Result:
     "--keys",
     type=click.IntRange(1, 1 << 30),
     default=_KEYS,
-    show_default=True,
     metavar="N",
     help="Keys hashed in a run.",
 )

@@ -11,7 +11,6 @@ import click
 
 from hashmvt.cli import DONE, FAILED, say
 from hashmvt.cli.bench.common import (
-    HELP,
     PAPER_RUNS,
     NumbersType,
     Spread,
@@ -75,13 +74,12 @@ class _Result:
         return Spread.of([cost.clocks for cost in self.costs])
 
 
-@click.command("match", context_settings=HELP)
+@click.command("match")
 @table_argument
 @click.option(
     "--lookups",
     type=click.IntRange(1, 1 << 28),
     default=_LOOKUPS,
-    show_default=True,
     metavar="N",
     help="Addresses looked up in a run; Zipf ranks as many.",
 )
@@ -89,7 +87,6 @@ class _Result:
     "--cache-lines",
     type=click.IntRange(1, 1 << 24),
     default=_CACHE_LINES,
-    show_default=True,
     metavar="N",
     help="Of the state cache where it is on, a power of two.",
 )
@@ -97,7 +94,6 @@ class _Result:
     "--flows",
     type=NumbersType("flows", _MAX_FLOWS, "65536,1048576"),
     default=_FLOWS,
-    show_default=True,
     metavar="N,N,...",
     help="Sizes of the tables of exact flows.",
 )

@@ -12,7 +12,6 @@ import click
 
 from hashmvt.cli import DONE, FAILED, say
 from hashmvt.cli.bench.common import (
-    HELP,
     NumbersType,
     Spread,
     heading,
@@ -95,12 +94,11 @@ class Result:
         )
 
 
-@click.command("nat", context_settings=HELP)
+@click.command("nat")
 @click.option(
     "--flows",
     type=NumbersType("flows", _MAX_FLOWS, "4096,65536"),
     default=_FLOWS,
-    show_default=True,
     metavar="N,N,...",
     help="Mappings of each instance.",
 )
@@ -108,27 +106,20 @@ class Result:
     "--direction",
     type=click.Choice(["in2out", "out2in", "both"]),
     default="both",
-    show_default=True,
     help="Way of the packets that are timed.",
 )
 @click.option(
     "--order",
     type=click.Choice(["random", "sequential", "both"]),
     default="both",
-    show_default=True,
     help="Order of the flows.",
 )
-@click.option(
-    "--proto", type=click.Choice(["udp", "tcp"]), default="udp", show_default=True, help="Protocol."
-)
-@click.option(
-    "--new/--no-new", "new", default=True, show_default=True, help="Also measure making mappings."
-)
+@click.option("--proto", type=click.Choice(["udp", "tcp"]), default="udp", help="Protocol.")
+@click.option("--new/--no-new", "new", default=True, help="Also measure making mappings.")
 @click.option(
     "--instances",
     type=click.IntRange(1, MAX_INSTANCES),
     default=1,
-    show_default=True,
     metavar="N",
     help="Instances side by side, each on its own thread.",
 )
@@ -136,7 +127,6 @@ class Result:
     "--remotes",
     type=click.IntRange(1, _MAX_REMOTES),
     default=1,
-    show_default=True,
     metavar="N",
     help="Remote endpoints that each flow talks with, at random.",
 )
@@ -151,7 +141,6 @@ class Result:
     "--batches",
     type=click.IntRange(1, 1 << 20),
     default=_BATCHES,
-    show_default=True,
     metavar="N",
     help="Batches of 256 packets in a run.",
 )

@@ -10,7 +10,6 @@ import click
 
 from hashmvt.cli import DONE, FAILED, say
 from hashmvt.cli.bench.common import (
-    HELP,
     PAPER_RUNS,
     Spread,
     heading,
@@ -86,7 +85,7 @@ class _Agent:
         return {**found, "heartbeat": self.heartbeats.median / 1e6}
 
 
-@click.command("scale", context_settings=HELP)
+@click.command("scale")
 @click.option(
     "--instances",
     type=click.IntRange(1, _MAX_INSTANCES),
@@ -97,7 +96,6 @@ class _Agent:
     "--flows",
     type=click.IntRange(256, 1 << 22),
     default=_FLOWS,
-    show_default=True,
     metavar="N",
     help="Mappings of each instance, made before.",
 )
@@ -106,7 +104,6 @@ class _Agent:
     "new_per_1024",
     type=click.IntRange(0, 1024),
     default=_NEW,
-    show_default=True,
     metavar="N",
     help="Of 1,024 packets, how many open a flow: 8 % as in a mix of many sites.",
 )
@@ -114,7 +111,6 @@ class _Agent:
     "--batches",
     type=click.IntRange(1, 1 << 16),
     default=_BATCHES,
-    show_default=True,
     metavar="N",
     help="Batches of 256 packets of each instance in a run.",
 )
@@ -122,7 +118,6 @@ class _Agent:
     "--trace/--no-trace",
     "traced",
     default=True,
-    show_default=True,
     help="Count instructions, and lines of memory that two instances write.",
 )
 @measurement_options(PAPER_RUNS)

@@ -11,7 +11,6 @@ import click
 
 from hashmvt.cli import DONE, say
 from hashmvt.cli.bench.common import (
-    HELP,
     Spread,
     heading,
     measurement_options,
@@ -32,7 +31,7 @@ _PERCENT = click.FloatRange(1, 200)
 _FIGURES = ("offered", "translated", "lost", "refused")
 
 
-@click.command("scaleout", context_settings=HELP)
+@click.command("scaleout")
 @click.argument(
     "capture",
     metavar="[CAPTURE]",
@@ -49,39 +48,24 @@ _FIGURES = ("offered", "translated", "lost", "refused")
     "--start",
     type=click.IntRange(1, _MAX_INSTANCES),
     default=1,
-    show_default=True,
     metavar="N",
     help="Instances at the start.",
 )
 @click.option(
-    "--seconds",
-    type=click.FloatRange(1, 3600),
-    default=30.0,
-    show_default=True,
-    metavar="S",
-    help="Of a run.",
+    "--seconds", type=click.FloatRange(1, 3600), default=30.0, metavar="S", help="Of a run."
 )
 @click.option(
     "--least",
     type=_PERCENT,
     default=80.0,
-    show_default=True,
     metavar="PERCENT",
     help="Lowest rate, of what all instances can do.",
 )
-@click.option(
-    "--most",
-    type=_PERCENT,
-    default=100.0,
-    show_default=True,
-    metavar="PERCENT",
-    help="Highest rate.",
-)
+@click.option("--most", type=_PERCENT, default=100.0, metavar="PERCENT", help="Highest rate.")
 @click.option(
     "--period",
     type=click.FloatRange(1, 3600),
     default=10.0,
-    show_default=True,
     metavar="S",
     help="From the lowest rate to the highest and back.",
 )
@@ -89,7 +73,6 @@ _FIGURES = ("offered", "translated", "lost", "refused")
     "--lifetime",
     type=click.FloatRange(0.5, 3600),
     default=2.0,
-    show_default=True,
     metavar="S",
     help="Of a host and its flows, until another one comes.",
 )
@@ -97,7 +80,6 @@ _FIGURES = ("offered", "translated", "lost", "refused")
     "--interval",
     type=click.FloatRange(0.1, 60),
     default=0.5,
-    show_default=True,
     metavar="S",
     help="Between two points.",
 )

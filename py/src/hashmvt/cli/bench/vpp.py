@@ -22,7 +22,6 @@ from hashmvt.bench.vpp.traffic import MAX_FLOWS, MIN_REMOTES, Flows
 from hashmvt.bench.vpp.trial import Failure, Plan, Sample, Visit, Way
 from hashmvt.cli import DONE, FAILED, say
 from hashmvt.cli.bench.common import (
-    HELP,
     NumbersType,
     Spread,
     heading,
@@ -179,12 +178,11 @@ def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
     )
 
 
-@click.command("vpp", context_settings=HELP)
+@click.command("vpp")
 @click.option(
     "--nats",
     type=NatsType(),
     default=",".join(_PEERS),
-    show_default=True,
     metavar="NAME,...",
     help="NATs that are measured; plain routing always is.",
 )
@@ -192,7 +190,6 @@ def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
     "--flows",
     type=NumbersType("flows", MAX_FLOWS, "4096,65536"),
     default=_FLOWS,
-    show_default=True,
     metavar="N,N,...",
     help="Flows that live.",
 )
@@ -200,24 +197,19 @@ def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
     "--direction",
     type=click.Choice(list(_WAYS)),
     default="in2out",
-    show_default=True,
     help="Way of the packets; mixed is both at once.",
 )
 @click.option(
     "--order",
     type=click.Choice(list(_VISITS)),
     default="both",
-    show_default=True,
     help="Order in which flows are visited.",
 )
-@click.option(
-    "--proto", type=click.Choice(list(_PROTOS)), default="udp", show_default=True, help="Protocol."
-)
+@click.option("--proto", type=click.Choice(list(_PROTOS)), default="udp", help="Protocol.")
 @click.option(
     "--rounds",
     type=click.IntRange(1, 1000),
     default=3,
-    show_default=True,
     metavar="N",
     help="Rounds in which the NATs take turns; figures are medians over them.",
 )
@@ -225,7 +217,6 @@ def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
     "--seconds",
     type=click.FloatRange(0.1, 60),
     default=1.0,
-    show_default=True,
     metavar="S",
     help="Time that each case is measured in each round.",
 )
@@ -233,7 +224,6 @@ def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
     "--ports-per-host",
     type=click.IntRange(1, 1000),
     default=_PORTS_PER_HOST,
-    show_default=True,
     metavar="N",
     help="Flows of each inside host.",
 )
@@ -241,22 +231,16 @@ def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
     "--sessions",
     type=click.IntRange(1, MIN_REMOTES),
     default=1,
-    show_default=True,
     metavar="N",
     help="Flows that share an inside endpoint, each with a remote of its own.",
 )
 @click.option(
-    "--filtering",
-    type=click.Choice(_FILTERINGS),
-    default=_FILTERINGS[0],
-    show_default=True,
-    help="HashMVT's.",
+    "--filtering", type=click.Choice(_FILTERINGS), default=_FILTERINGS[0], help="HashMVT's."
 )
 @click.option(
     "--pool-use",
     type=click.FloatRange(1, 99.99),
     default=50.0,
-    show_default=True,
     metavar="PERCENT",
     help="Share of the pool's ports that the flows take.",
 )
@@ -266,26 +250,15 @@ def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
     help=f"Instead: how much of {ADDRESSES} addresses {WORKERS} workers can use.",
 )
 @click.option(
-    "--main-core",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="CPU of VPP's main thread.",
+    "--main-core", type=click.IntRange(0), default=0, metavar="N", help="CPU of VPP's main thread."
 )
 @click.option(
-    "--worker-core",
-    type=click.IntRange(0),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="CPU of VPP's worker.",
+    "--worker-core", type=click.IntRange(0), default=1, metavar="N", help="CPU of VPP's worker."
 )
 @click.option(
     "--heap-page",
     type=click.Choice(["4k", "2m", "1g"]),
     default="4k",
-    show_default=True,
     help="Pages of VPP's main heap, where its own NATs keep their tables.",
 )
 @seed_option

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 _SAMPLE_S = 0.25
 _PAGE = 1024
 _LIMIT = 50
@@ -62,7 +61,6 @@ _limit = click.option(
     metavar="N",
     type=click.IntRange(1),
     default=_LIMIT,
-    show_default=True,
     help="Show at most N.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
@@ -79,7 +77,7 @@ class _Show(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group("show", cls=_Show, context_settings=_HELP)
+@click.group("show", cls=_Show)
 def command() -> None:
     """Show what a running agent or coordinator does.
 
@@ -158,7 +156,7 @@ def _listing(
     connection.with_dataplane(socket_path, config_path, work)
 
 
-@command.command("instances", context_settings=_HELP)
+@command.command("instances")
 @connection.options
 @_json
 def instances(socket_path: Path | None, config_path: Path | None, *, as_json: bool) -> None:
@@ -176,7 +174,7 @@ def instances(socket_path: Path | None, config_path: Path | None, *, as_json: bo
     connection.with_dataplane(socket_path, config_path, work)
 
 
-@command.command("mappings", context_settings=_HELP)
+@command.command("mappings")
 @connection.options
 @click.option(
     "--inside",
@@ -238,7 +236,7 @@ def mappings(
     )
 
 
-@command.command("hosts", context_settings=_HELP)
+@command.command("hosts")
 @connection.options
 @click.option(
     "--inside",
@@ -277,7 +275,7 @@ def hosts(
     )
 
 
-@command.command("blocks", context_settings=_HELP)
+@command.command("blocks")
 @connection.options
 @click.option("--instance", type=_INSTANCE, metavar="N", help="Of one instance.")
 @_limit
@@ -308,14 +306,13 @@ def blocks(
     )
 
 
-@command.command("pool", context_settings=_HELP)
+@command.command("pool")
 @connection.options
 @click.option(
     "--limit",
     metavar="N",
     type=click.IntRange(1),
     default=65536,
-    show_default=True,
     help="Look at no more than N blocks in use.",
 )
 @_json
@@ -374,14 +371,14 @@ def _home_command(
         connection.with_dataplane(socket_path, config_path, work)
 
     body.__doc__ = doc
-    return command.command(name, context_settings=_HELP)(connection.options(_limit(_json(body))))
+    return command.command(name)(connection.options(_limit(_json(body))))
 
 
 _home_command("rules", lambda d: d.rules(), "Show the dispatcher's rules in force.")
 _home_command("home", lambda d: d.home(), "Show the home map: which instance serves whom.")
 
 
-@command.command("policies", context_settings=_HELP)
+@command.command("policies")
 @connection.options
 @_limit
 @_json
@@ -400,7 +397,7 @@ def policies(
     connection.with_dataplane(socket_path, config_path, work)
 
 
-@command.command("errors", context_settings=_HELP)
+@command.command("errors")
 @connection.options
 @_json
 def errors(socket_path: Path | None, config_path: Path | None, *, as_json: bool) -> None:
@@ -416,7 +413,7 @@ def errors(socket_path: Path | None, config_path: Path | None, *, as_json: bool)
     connection.with_dataplane(socket_path, config_path, work)
 
 
-@command.command("events", context_settings=_HELP)
+@command.command("events")
 @connection.options
 @click.option(
     "--limit",
