@@ -120,7 +120,7 @@ def test_output_and_plot(hashmvt: Callable[..., Result], tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--instances", "1", "--start", "2"), "2 is more than 1"),
+        (("--instances", "1", "--start", "2"), "2 is more than --instances 1"),
         (("--least", "90", "--most", "80"), "90 is above --most 80"),
     ],
 )

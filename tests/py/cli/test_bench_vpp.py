@@ -68,6 +68,7 @@ class FakeCampaign:
 def bench(hashmvt: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.setattr(vpp, "Campaign", FakeCampaign)
     monkeypatch.setattr(vpp, "find_installation", lambda *_: None)
+    monkeypatch.setattr(vpp, "_usable", lambda _: True)
     touches = [Touch(FLOWS, n, Visit.RANDOM, 20.0 + n) for n in (1, 2, 3)]
     findings = Findings([], list(SAMPLES), [], touches)
     monkeypatch.setattr(FakeCampaign, "findings", findings)

@@ -73,6 +73,21 @@ def test_every_option_says_what_it_does() -> None:
         (["show", "nonsense"], "No such command 'nonsense'"),
         (["bench", "nat", "--flows", "1,x"], "'1,x' is no list of numbers"),
         (["bench", "nat", "--flows", "0"], "flows are from 1 to"),
+        (["bench", "scaleout", "--seconds", "nan"], "nan is not in the range 1<=x<=3600"),
+        (["bench", "scaleout", "--instances", "1", "--start", "2"], "2 is more than --instances 1"),
+        (["bench", "vpp", "--pool-use", "nan"], "nan is not in the range 1<=x<=99.99"),
+        (["top", "--interval", "nan"], "nan is not in the range 0.1<=x<=60"),
+        (["show", "events", "--for", "nan"], "nan is not in the range x>=0"),
+        (["bench", "nat", "--sessions", "--remotes", "4"], "--sessions takes no --remotes"),
+        (["bench", "vpp", "--pool-share", "--plot", "x"], "--pool-share takes no --plot"),
+        (
+            ["bench", "vpp", "--pool-share", "--nats", "cnat"],
+            "several workers share a pool in nat44-ei, nat44-ed, hashmvt alone",
+        ),
+        (
+            ["bench", "vpp", "--worker-core", "4095"],
+            "there is no CPU 4095 that this process may use",
+        ),
         (["aggregate", "/no/such/file"], "No such file"),
     ],
 )
@@ -86,6 +101,20 @@ def test_wrong_usage_is_exit_2(
     assert result.err.startswith("hashmvt: ")
     assert result.err.count("\n") == 1
     assert "-h" in result.err
+
+
+def test_too_little_memory_is_one_sentence(
+    hashmvt: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("hashmvt.cli.bench.hash.measure", none_left)
+    result = hashmvt("bench", "hash")
+    assert result.code == 1
+    assert (
+        result.err == "hashmvt: there is not enough memory for this: ask for less, or free some\n"
+    )
 
 
 def test_no_command_shows_the_help(hashmvt: Callable[..., Result]) -> None:

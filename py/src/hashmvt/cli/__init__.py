@@ -59,7 +59,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             prog_name="hashmvt",
             standalone_mode=False,
         )
-    except (click.ClickException, click.Abort, HashMvtError, OSError) as error:
+    except (click.ClickException, click.Abort, HashMvtError, OSError, MemoryError) as error:
         return _failed(error)
     return result if isinstance(result, int) else DONE
 
@@ -82,6 +82,8 @@ def _failed(error: Exception) -> int:
         case BrokenPipeError():
             # whoever reads has gone: nothing to say, and nothing more to flush
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        case MemoryError():
+            say("there is not enough memory for this: ask for less, or free some")
         case OSError():
             say(f"{error.filename or 'error'}: {(error.strerror or str(error)).lower()}")
         case _:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from hashmvt.cli import Failed, connection
 from hashmvt.cli.output import number, percent, plural
+from hashmvt.cli.ranges import FloatRange
 from hashmvt.cli.rates import Rates, between
 from hashmvt.model import InstanceState
 
@@ -43,7 +44,7 @@ _TITLES = (
 @click.option(
     "--interval",
     metavar="S",
-    type=click.FloatRange(0.1, 60),
+    type=FloatRange(0.1, 60),
     default=1.0,
     help="Seconds between two views.",
 )

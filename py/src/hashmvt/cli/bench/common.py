@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -101,6 +102,19 @@ def measurement_options(
         return runs_option(seed_option(function) if seeded else function)
 
     return add
+
+
+def takes_only(flag: str, *names: str) -> None:
+    """Refuse options beside ``flag`` other than those of ``names`` (of the command's parameters).
+
+    For flags that measure something else, which would leave them unread.
+    """
+    ctx = click.get_current_context()
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name not in names and flag not in parameter.opts:
+            raise click.UsageError(f"{flag} takes no {parameter.opts[0]}")
 
 
 table_argument = click.argument(

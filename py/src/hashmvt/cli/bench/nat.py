@@ -17,6 +17,7 @@ from hashmvt.cli.bench.common import (
     heading,
     measurement_options,
     progress,
+    takes_only,
     write_results,
 )
 from hashmvt.cli.bench.plot import Axes, Line, Plots
@@ -115,7 +116,9 @@ class Result:
     help="Order of the flows.",
 )
 @click.option("--proto", type=click.Choice(["udp", "tcp"]), default="udp", help="Protocol.")
-@click.option("--new/--no-new", "new", default=True, help="Also measure making mappings.")
+@click.option(
+    "--new/--no-new", "new", default=True, help="Also measure making mappings, from 256 flows on."
+)
 @click.option(
     "--instances",
     type=click.IntRange(1, MAX_INSTANCES),
@@ -175,6 +178,9 @@ def command(
     stamp counter. Touch is what the memory alone costs on this machine: two lines read per packet
     and nothing done. Bind it to one CPU with taskset for figures that can be compared.
     """
+    if sessions:
+        takes_only("--sessions", "flows", "direction", "instances", "runs", "batches", "seed",
+                   "config_path", "as_json", "plot_dir")  # fmt: skip
     plots = Plots(plot_dir) if plot_dir else None
     settings = stepped(engine_settings(load(config_path) if config_path else default_config()))
     both = {"both": [True, False]}

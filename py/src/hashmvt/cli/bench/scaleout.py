@@ -20,6 +20,7 @@ from hashmvt.cli.bench.common import (
 from hashmvt.cli.bench.plot import Axes, Line, Plots
 from hashmvt.cli.machine import this_machine
 from hashmvt.cli.output import Column, Json, number, plural, table
+from hashmvt.cli.ranges import FloatRange
 from hashmvt.experiments.mixes import Mix
 from hashmvt.experiments.scaleout import Plan, Run, Sample, capacity, run
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _MAX_INSTANCES = 64
-_PERCENT = click.FloatRange(1, 200)
+_PERCENT = FloatRange(1, 200)
 _FIGURES = ("offered", "translated", "lost", "refused")
 
 
@@ -51,9 +52,7 @@ _FIGURES = ("offered", "translated", "lost", "refused")
     metavar="N",
     help="Instances at the start.",
 )
-@click.option(
-    "--seconds", type=click.FloatRange(1, 3600), default=30.0, metavar="S", help="Of a run."
-)
+@click.option("--seconds", type=FloatRange(1, 3600), default=30.0, metavar="S", help="Of a run.")
 @click.option(
     "--least",
     type=_PERCENT,
@@ -64,21 +63,21 @@ _FIGURES = ("offered", "translated", "lost", "refused")
 @click.option("--most", type=_PERCENT, default=100.0, metavar="PERCENT", help="Highest rate.")
 @click.option(
     "--period",
-    type=click.FloatRange(1, 3600),
+    type=FloatRange(1, 3600),
     default=10.0,
     metavar="S",
     help="From the lowest rate to the highest and back.",
 )
 @click.option(
     "--lifetime",
-    type=click.FloatRange(0.5, 3600),
+    type=FloatRange(0.5, 3600),
     default=2.0,
     metavar="S",
     help="Of a host and its flows, until another one comes.",
 )
 @click.option(
     "--interval",
-    type=click.FloatRange(0.1, 60),
+    type=FloatRange(0.1, 60),
     default=0.5,
     metavar="S",
     help="Between two points.",
@@ -111,7 +110,9 @@ def command(
     cpus = this_machine().cpus
     all_of_them = instances or min(cpus, _MAX_INSTANCES)
     if start > all_of_them:
-        raise click.BadParameter(f"{start} is more than {all_of_them}", param_hint="--start")
+        raise click.BadParameter(
+            f"{start} is more than --instances {all_of_them}", param_hint="--start"
+        )
     if least > most:
         raise click.BadParameter(f"{least:g} is above --most {most:g}", param_hint="--least")
     plots = Plots(plot_dir) if plot_dir else None

@@ -29,11 +29,13 @@ from hashmvt.cli.bench.common import (
     plot_option,
     progress,
     seed_option,
+    takes_only,
     write_results,
 )
 from hashmvt.cli.bench.nat import default_config
 from hashmvt.cli.bench.plot import Axes, Line, Plots
 from hashmvt.cli.output import Column, Json, number, size, table
+from hashmvt.cli.ranges import FloatRange
 from hashmvt.dataplane.embedded import engine_settings, stepped
 from hashmvt.dataplane.embedded.bench import Case, measure
 from hashmvt.model import Proto
@@ -53,6 +55,7 @@ _LEGEND = """\
 x: hashmvt's figure over this NAT's, of the same round
 touch: two dependent reads of memory for each packet, prefetched, and nothing else"""
 _TOUCH_BATCHES = 2048
+_MAX_CPU = 4095
 _WAYS = {**{way.value: (way,) for way in Way}, "all": tuple(Way)}
 _VISITS = {
     "sequential": (Visit.SEQUENTIAL,),
@@ -215,7 +218,7 @@ def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.1, 60),
+    type=FloatRange(0.1, 60),
     default=1.0,
     metavar="S",
     help="Time that each case is measured in each round.",
@@ -239,7 +242,7 @@ def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
 )
 @click.option(
     "--pool-use",
-    type=click.FloatRange(1, 99.99),
+    type=FloatRange(1, 99.99),
     default=50.0,
     metavar="PERCENT",
     help="Share of the pool's ports that the flows take.",
@@ -250,10 +253,18 @@ def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
     help=f"Instead: how much of {ADDRESSES} addresses {WORKERS} workers can use.",
 )
 @click.option(
-    "--main-core", type=click.IntRange(0), default=0, metavar="N", help="CPU of VPP's main thread."
+    "--main-core",
+    type=click.IntRange(0, _MAX_CPU),
+    default=0,
+    metavar="N",
+    help="CPU of VPP's main thread.",
 )
 @click.option(
-    "--worker-core", type=click.IntRange(0), default=1, metavar="N", help="CPU of VPP's worker."
+    "--worker-core",
+    type=click.IntRange(0, _MAX_CPU),
+    default=1,
+    metavar="N",
+    help="CPU of VPP's worker.",
 )
 @click.option(
     "--heap-page",
@@ -311,8 +322,19 @@ def command(
     are those of all nodes that plain routing does not have. Order `new` makes the flows, `more`
     makes further ones while these live: there clocks are for a new flow.
     """
+    if pool_share:
+        takes_only("--pool-share", "nats", "program", "plugins", "as_json")
+        if not set(nats) & set(_SHARING):
+            raise click.BadParameter(
+                f"several workers share a pool in {', '.join(_SHARING)} alone", param_hint="--nats"
+            )
     if main_core == worker_core:
         raise click.UsageError("main thread and worker need a core each")
+    for option, core in (("--main-core", main_core), ("--worker-core", worker_core)):
+        if not _usable(core):
+            raise click.BadParameter(
+                f"there is no CPU {core} that this process may use", param_hint=option
+            )
     plots = Plots(plot_dir) if plot_dir else None
     installation = find_installation(Path(), program, plugins)
     if pool_share:
@@ -341,6 +363,17 @@ def command(
     if plots:
         _draw(rows, plots)
     return _verdict(found)
+
+
+def _usable(cpu: int) -> bool:
+    """May this process run there? Whoever starts it may bind it to others, which VPP undoes."""
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {cpu})
+    except OSError:
+        return False
+    os.sched_setaffinity(0, before)
+    return True
 
 
 def _pool_share(installation: Installation, nats: Sequence[str], *, as_json: bool) -> int:

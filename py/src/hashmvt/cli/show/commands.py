@@ -16,6 +16,7 @@ import click
 
 from hashmvt.cli import connection, values
 from hashmvt.cli.output import Json, write_json, write_json_line
+from hashmvt.cli.ranges import FloatRange
 from hashmvt.cli.rates import between
 from hashmvt.cli.show import text
 from hashmvt.config import addresses
@@ -426,7 +427,7 @@ def errors(socket_path: Path | None, config_path: Path | None, *, as_json: bool)
     "--for",
     "seconds",
     metavar="S",
-    type=click.FloatRange(min=0),
+    type=FloatRange(min=0),
     default=None,
     help="End after S seconds.",
 )
