@@ -36,8 +36,9 @@ _START_ATTEMPTS = 5
 _SOCKET_PATH = 107
 _STARVED = "worker thread deadlock"
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_USUAL = re.compile(r"vat_plugin_register|feature node")
 _TELLING = re.compile(
-    r"out of memory|cannot|can't|fail|error|abort|assert|unknown|exhaust", re.IGNORECASE
+    r"out.of.memory|cannot|can't|fail|error|abort|assert|unknown|exhaust", re.IGNORECASE
 )
 _SAID, _OUTPUT = 300, 3000
 """Characters of a reason, and of VPP's output, that are worth showing."""
@@ -101,8 +102,11 @@ def find_installation(
         raise VppError(
             f"the VPP plugin is not in {named}"
             if named
-            else "the VPP plugin is not built: install vpp-dev, and `make build` makes it too"
+            else f"the VPP plugin is neither below {root.resolve()}/build* nor in {stock}: "
+            "where vpp-dev is installed, `make build` makes it"
         )
+    if not Path(f"{found}ctl").exists():
+        raise VppError(f"{found}ctl is missing, by which VPP is told what to do")
     if os.geteuid() != 0:
         raise VppError("VPP needs root")
     newest = max(having, key=lambda place: (place / _file(HASHMVT)).stat().st_mtime)
@@ -385,8 +389,8 @@ class PrivateVpp:
 
 
 def reason_in(lines: Sequence[str]) -> str:
-    """Return the most telling of a dying VPP's lines."""
-    lines = [line.strip() for line in lines if line.strip()]
+    """Return the most telling of a dying VPP's lines, of those that not every VPP prints."""
+    lines = [line.strip() for line in lines if line.strip() and not _USUAL.search(line)]
     found = [line for line in lines if _TELLING.search(line)] or lines[-1:]
     return _short(found[0]) if found else "it said nothing"
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,6 @@ from hashmvt.bench.vpp.traffic import Flows, TcpFlags, TrafficError
 from hashmvt.model import Proto
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from scapy.packet import Packet
 
 LAYER = {Proto.UDP: UDP, Proto.TCP: TCP}
@@ -121,6 +120,11 @@ def test_lost_untranslated_and_shared_flows_are_told() -> None:
     bad["sport"][64], bad["dst"][64] = bad["sport"][0], bad["dst"][0]
     with pytest.raises(TrafficError, match="1 of 500 flows share"):
         traffic.check_translation(bad, flows, (POOL, POOL))
+
+
+def test_a_full_disk_is_told() -> None:
+    with pytest.raises(TrafficError, match=r"/dev: no room .*; set TMPDIR to a folder with more"):
+        traffic.write(Path("/dev/full"), traffic.requests(Flows(4096, Proto.UDP, 16)))
 
 
 def test_no_capture_is_no_frames(tmp_path: Path) -> None:

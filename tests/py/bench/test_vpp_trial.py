@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pytest
 
-from hashmvt.bench.vpp import campaign, traffic
+from hashmvt.bench.vpp import campaign, process, traffic
 from hashmvt.bench.vpp.campaign import Campaign, Setting
 from hashmvt.bench.vpp.nats import POOL
 from hashmvt.bench.vpp.traffic import Flows
@@ -230,6 +230,29 @@ def test_a_vpp_that_dies_is_a_failure_with_its_reason(fake: type[FakeVpp]) -> No
     found = run()
     assert [f.reason for f in found.failures] == ["VPP ended with signal SIGABRT: out of memory"]
     assert {s.nat for s in found.samples} == {"plain", "nat44-ei", "hashmvt"}
+
+
+def test_a_vpp_that_dies_with_less_memory_than_it_should_have(
+    fake: type[FakeVpp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign, "_available_bytes", lambda: 1 << 30)
+    fake.dies = {"nat44-ed": VppError("VPP ended with signal SIGABRT: out of memory")}
+    (failure,) = run().failures
+    assert failure.reason == (
+        "VPP ended with signal SIGABRT: out of memory "
+        "(its heap was 819 MiB instead of 1,152 MiB: no more memory is free)"
+    )
+
+
+def test_huge_pages_for_the_heap_are_counted_first(
+    fake: type[FakeVpp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "free_huge", lambda page: {"2m": 100, "1g": 1}[page])
+    for page, needed in (("2m", 597), ("1g", 2)):
+        huge = Campaign(replace(setting(), heap_page=page), (), PLAN)
+        with pytest.raises(VppError, match=f"takes {needed} huge pages of {page}.*, and .* free"):
+            huge.run([FLOWS], rounds=1, step=lambda: None)
+    assert not fake.started
 
 
 def test_a_busy_machine_is_tried_again_and_then_told(fake: type[FakeVpp]) -> None:

@@ -4,7 +4,12 @@
 from __future__ import annotations
 
 import gzip
+import os
+import signal
 import struct
+import subprocess
+import sys
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -128,3 +133,20 @@ def test_usage(hashmvt: Callable[..., Result], options: tuple[str, ...], why: st
     result = hashmvt("bench", "scaleout", *options)
     assert result.code == 2
     assert why in result.err
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt(tmp_path: Path, how: signal.Signals) -> None:
+    """Its folder stayed behind when SIGTERM ended it."""
+    command = [sys.executable, "-c", "from hashmvt.cli import main; main()", "bench", "scaleout",
+               "--instances", "1"]  # fmt: skip
+    with subprocess.Popen(
+        command, env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE
+    ) as bench:
+        while not list(tmp_path.iterdir()):
+            assert bench.poll() is None
+            time.sleep(0.05)
+        bench.send_signal(how)
+        _, err = bench.communicate()
+    assert (bench.returncode, err.decode().strip()) == (1, "hashmvt: interrupted")
+    assert list(tmp_path.iterdir()) == []

@@ -375,5 +375,5 @@ def test_plots_need_matplotlib(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = hashmvt("bench", "hash", "--plot", tmp_path / "plots")
     assert result.code == 1
-    assert "pip install 'hashmvt[plot]'" in result.err
+    assert f"{sys.executable} -m pip install 'hashmvt[plot]'" in result.err
     assert not (tmp_path / "plots").exists()

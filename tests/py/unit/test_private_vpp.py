@@ -152,6 +152,15 @@ def test_a_path_too_long_for_sockets_is_told(tmp_path: Path) -> None:
             ["started", "vpp[1]: os_out_of_memory:182: out of memory", "backtrace"],
             "vpp[1]: os_out_of_memory:182: out of memory",
         ),
+        (
+            [
+                "0: vnet_feature_arc_init:262: feature node 'acl-plugin-in-ip4-fa' not found",
+                "vat-plug/load         [error ]: vat_plugin_register: acl plugin not loaded...",
+                "Out-of-memory, calling os_panic().",
+                "os_panic() called, aborting.",
+            ],
+            "Out-of-memory, calling os_panic().",
+        ),
         (["x" * 400], "x" * 297 + "..."),
     ],
 )
@@ -167,13 +176,17 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "vpp").write_text("#!/bin/sh\n")
     (tmp_path / "bin" / "vpp").chmod(0o755)
-    with pytest.raises(VppError, match="plugin is not built"):
+    where = f"below {tmp_path}/build\\* nor in {tmp_path}/lib/vpp_plugins: .*`make build` makes it"
+    with pytest.raises(VppError, match=where):
         find_installation(tmp_path)
     with pytest.raises(VppError, match=f"the VPP plugin is not in {tmp_path}"):
         find_installation(tmp_path, ours=tmp_path)
     built = tmp_path / "build" / "vpp" / "lib" / "vpp_plugins"
     built.mkdir(parents=True)
     (built / "hashmvt_plugin.so").touch()
+    with pytest.raises(VppError, match=f"{tmp_path}/bin/vppctl is missing"):
+        find_installation(tmp_path)
+    (tmp_path / "bin" / "vppctl").touch(0o755)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(VppError, match="needs root"):
         find_installation(tmp_path)

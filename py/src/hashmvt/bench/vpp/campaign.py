@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hashmvt.bench.vpp import process
 from hashmvt.bench.vpp.nats import NATS, PLAIN, REQUIRED
 from hashmvt.bench.vpp.process import Vpp
 from hashmvt.bench.vpp.runtime import RuntimeTextError
@@ -150,13 +151,22 @@ class Campaign:
         setting = self._setting
         with tempfile.TemporaryDirectory(dir=material.root) as name:
             directory = Path(name)
-            vpp = Vpp(
-                directory, setting.installation, _options(setting, nat.options(material.scale))
-            )
+            wanted = nat.options(material.scale)
+            options = _options(setting, wanted)
+            vpp = Vpp(directory, setting.installation, options)
             trial = Trial(vpp, nat, material, self._plan, number=number, plain=plain)
             try:
                 with vpp:
                     trial.run(emit)
+            except StarvedError:
+                raise
+            except VppError as error:
+                if options.heap == wanted.heap:
+                    raise
+                raise VppError(
+                    f"{error} (its heap was {options.heap >> 20:,} MiB instead of "
+                    f"{wanted.heap >> 20:,} MiB: no more memory is free)"
+                ) from error
             finally:
                 if setting.keep is not None:
                     where = setting.keep / _title(nat, material.flows, number)
@@ -169,9 +179,23 @@ def _is_there(installation: Installation, name: str) -> bool:
 
 
 def _options(setting: Setting, wanted: Options) -> Options:
-    """Return what VPP is started with here, bounded by what the machine has."""
-    heap = min(wanted.heap, int(_available_bytes() * _MEMORY_SHARE))
-    return replace(wanted, heap=heap, heap_page=setting.heap_page, cores=setting.cores)
+    """Return what VPP is started with here, bounded by what the machine has.
+
+    Raises:
+        VppError: the heap would have huge pages and there are too few, of which VPP dies mute.
+
+    """
+    heap, page = min(wanted.heap, int(_available_bytes() * _MEMORY_SHARE)), setting.heap_page
+    if page != process.SMALL_PAGE:
+        buffers = process.BUFFERS_BYTES if wanted.buffer_page == page else 0
+        needed = sum(process.huge_pages(size, page) for size in (heap, buffers))
+        free = process.free_huge(page)
+        if needed > free:
+            raise VppError(
+                f"VPP takes {needed:,} huge pages of {page} for its heap and buffers, and {free:,}"
+                " are free: reserve more, or leave its heap on pages of 4k"
+            )
+    return replace(wanted, heap=heap, heap_page=page, cores=setting.cores)
 
 
 def _available_bytes() -> int:

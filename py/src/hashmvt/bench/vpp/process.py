@@ -17,21 +17,32 @@ if TYPE_CHECKING:
 
 WORKER = "vpp_wk_0"
 BUFFERS = 16384
-_BUFFERS_BYTES = BUFFERS * 2560
-_HUGE_2M = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+BUFFERS_BYTES = BUFFERS * 2560
+SMALL_PAGE = "4k"
+_HUGE_KB = {"2m": 2 << 10, "1g": 1 << 20}
 _RESIDENT = re.compile(r"^(?:Rss|Shared_Hugetlb|Private_Hugetlb):\s+(\d+) kB", re.MULTILINE)
 _USED = re.compile(r"used: ([\d.]+)([KMG]?)", re.IGNORECASE)
 _POPULATED = re.compile(r"page-size (\d+)([KMG]), .*?populated (\d+)", re.IGNORECASE)
 _UNIT = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
+def free_huge(page: str) -> int:
+    """Return how many huge pages of a size (``2m`` or ``1g``) are free."""
+    path = Path(f"/sys/kernel/mm/hugepages/hugepages-{_HUGE_KB[page]}kB/free_hugepages")
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except OSError:
+        return 0
+
+
+def huge_pages(size: int, page: str) -> int:
+    """Return how many huge pages hold so many bytes."""
+    return -(-size // (_HUGE_KB[page] << 10))
+
+
 def buffer_page() -> str:
     """Return the page size that packet buffers get here: 2 MiB where enough of them are free."""
-    try:
-        free = int(_HUGE_2M.read_text(encoding="ascii"))
-    except OSError:
-        free = 0
-    return "2m" if free << 21 >= _BUFFERS_BYTES else "4k"
+    return "2m" if free_huge("2m") >= huge_pages(BUFFERS_BYTES, "2m") else SMALL_PAGE
 
 
 class Vpp(PrivateVpp):

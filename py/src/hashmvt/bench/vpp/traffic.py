@@ -178,11 +178,22 @@ def check_translation(seen: Frames, flows: Flows, pool: tuple[IPv4Address, IPv4A
 
 
 def write(path: Path, frames: Frames) -> None:
-    """Write a capture."""
+    """Write a capture.
+
+    Raises:
+        TrafficError: there is no room for it.
+
+    """
     head = np.array([(_MAGIC, (2, 4), (0, 0), 0xFFFF, _ETHERNET)], _CAPTURE_HEAD)
-    with path.open("wb") as file:
-        head.tofile(file)
-        frames.tofile(file)
+    try:
+        with path.open("wb") as file:
+            head.tofile(file)
+            frames.tofile(file)
+    except OSError as error:  # numpy's own, without a number
+        raise TrafficError(
+            f"{path.parent}: no room for {frames.nbytes >> 20:,} MiB of packets; "
+            "set TMPDIR to a folder with more"
+        ) from error
 
 
 def read(path: Path) -> Frames:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import statistics
 import sys
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from hashmvt.cli.output import Json, plural, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
 
 PAPER_RUNS = 20
 """Of each point, as in the paper's experiments."""
@@ -142,6 +144,29 @@ def progress(total: int) -> Iterator[Callable[[], None]]:
     with bar:
         task = bar.add_task("bench", total=total)
         yield lambda: bar.advance(task)
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end the measurement as Ctrl-C does, and let nothing interrupt the end.
+
+    Processes stop and files go once; a second signal, as `timeout` sends it, would leave some
+    behind.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, interrupt) for each in signals}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def heading(runs: int) -> str:

@@ -7,6 +7,7 @@ Files are SVG and depend on the figures alone, so they can be kept in a reposito
 from __future__ import annotations
 
 import importlib
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,8 @@ class Plots:
             matplotlib = importlib.import_module("matplotlib")
         except ImportError:
             raise Failed(
-                "--plot needs matplotlib, which is not installed: pip install 'hashmvt[plot]'"
+                "--plot needs matplotlib, which is not installed: "
+                f"{sys.executable} -m pip install 'hashmvt[plot]'"
             ) from None
         matplotlib.use("svg")
         matplotlib.rcParams["svg.hashsalt"] = "hashmvt"  # else names in the file are random

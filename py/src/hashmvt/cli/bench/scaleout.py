@@ -15,6 +15,7 @@ from hashmvt.cli.bench.common import (
     heading,
     measurement_options,
     progress,
+    terminable,
     write_results,
 )
 from hashmvt.cli.bench.plot import Axes, Line, Plots
@@ -128,6 +129,7 @@ def command(
     )
     found, capacities = [], []
     with (
+        terminable(),
         closing(Mix.read(capture) if capture else Mix.make(seed=seed)) as mix,
         progress(runs * round(seconds / interval)) as step,
     ):

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import statistics
 from dataclasses import dataclass, field
 from itertools import product
@@ -30,6 +28,7 @@ from hashmvt.cli.bench.common import (
     progress,
     seed_option,
     takes_only,
+    terminable,
     write_results,
 )
 from hashmvt.cli.bench.nat import default_config
@@ -42,8 +41,7 @@ from hashmvt.model import Proto
 from hashmvt.private_vpp import HASHMVT, find_installation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import FrameType
+    from collections.abc import Callable, Sequence
 
     from hashmvt.bench.vpp.campaign import Findings
     from hashmvt.private_vpp import Installation
@@ -351,7 +349,7 @@ def command(
     ]
     plan = Plan(_WAYS[direction], _VISITS[order], seconds, seed, pool_use / 100, filtering)
     trials = rounds * len(cases) * len({PLAIN, *nats})
-    with _terminable(), progress(trials) as step:
+    with terminable(), progress(trials) as step:
         found = Campaign(setting, nats, plan).run(cases, rounds=rounds, step=step)
     rows = rows_of(found.samples)
     if as_json:
@@ -379,7 +377,7 @@ def _usable(cpu: int) -> bool:
 def _pool_share(installation: Installation, nats: Sequence[str], *, as_json: bool) -> int:
     """Measure how much of a pool several workers can use; NATs with one address have no share."""
     names = [name for name in nats if name in _SHARING]
-    with _terminable(), progress(len(names)) as step:
+    with terminable(), progress(len(names)) as step:
         shares = []
         for name in names:
             shares.append(measure_share(installation, NATS[name]))
@@ -438,28 +436,6 @@ def _toucher(core: int, seed: int) -> Callable[[Flows, Visit], float]:
             os.sched_setaffinity(0, before)
 
     return touch
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the measurement as Ctrl-C does, and let nothing interrupt the end.
-
-    VPP stops and files go once; a second signal, as `timeout` sends it, would leave some behind.
-    """
-    signals = (signal.SIGINT, signal.SIGTERM)
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        del signum, frame
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {each: signal.signal(each, interrupt) for each in signals}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def _draw(rows: Sequence[Row], plots: Plots) -> None:
