@@ -353,8 +353,8 @@ void *instance_main (void *instance);
 void instance_process (instance_t *instance, mvt_pkt_t *pkts, uint32_t n, uint32_t now);
 /* Fragments that the core lets go. Returns how many came. */
 uint32_t instance_released (instance_t *instance, uint32_t now);
-/* Idle work: each second the sweep goes round once, a bounded part of it per call. True when some
- * is left for this second. */
+/* Idle work: each second the sweep goes round once, and memory is backed ahead whenever mappings
+ * have used some; a bounded part of it per call. True when some is left. */
 bool instance_sweep (instance_t *instance, uint32_t now);
 /* A packet that no core was asked about, or that has no way on. */
 void instance_drop (instance_t *instance, mvt_pkt_t *pkt, mvt_drop_t reason);

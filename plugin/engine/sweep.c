@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What an instance without packets does: it sweeps. The same for every host of instances.
+ * What an instance without packets does: it sweeps, and backs memory ahead. The same for every host
+ * of instances.
  */
 #include "engine_private.h"
 
@@ -11,8 +12,10 @@ instance_sweep (instance_t *instance, uint32_t now)
 {
 	const mvt_counters_t *counters;
 
-	if (!instance->nat || instance->swept_tick == now)
+	if (!instance->nat)
 		return false;
+	if (instance->swept_tick == now)
+		return mvt_nat44_back_ahead (instance->nat) > 0;
 	counters = mvt_nat44_counters_any (instance->nat);
 	for (uint32_t i = 0; i < IDLE_SLICES; i++)
 	{

@@ -69,6 +69,11 @@ uint32_t mvt_nat44_released (mvt_nat44_t *nat, mvt_pkt_t *out, uint32_t max);
  * back memory ahead; 0 does not mean that the sweep has gone round (counter sweep_rounds). */
 uint32_t mvt_nat44_background (mvt_nat44_t *nat, uint32_t now, uint32_t lines);
 
+/* A part of that: back memory for mappings to come, a step (64 KiB) of each array, so that no
+ * packet waits for it. For hosts that are idle and have swept. Returns the steps taken; 0: enough
+ * is ahead. */
+uint32_t mvt_nat44_back_ahead (mvt_nat44_t *nat);
+
 /* The instance's views on the shared tables: for a dispatcher that runs on the same thread. */
 mvt_views_t *mvt_nat44_views (mvt_nat44_t *nat);
 

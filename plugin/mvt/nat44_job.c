@@ -269,9 +269,8 @@ sweep (mvt_nat44_t *nat, uint32_t now, uint32_t lines)
 	return ended;
 }
 
-/* Memory for mappings to come, so that no packet waits for it. Returns the parts that went on. */
-static uint32_t
-back_ahead (mvt_nat44_t *nat)
+uint32_t
+mvt_nat44_back_ahead (mvt_nat44_t *nat)
 {
 	uint32_t n = mvt_pool_back_ahead (nat->pool);
 	n += mvt_hosts_back_ahead (nat->hosts);
@@ -288,7 +287,7 @@ mvt_nat44_background (mvt_nat44_t *nat, uint32_t now, uint32_t lines)
 	uint32_t done = sweep (nat, now, lines);
 	done += mvt_pool_release (nat->pool, now, lines);
 	done += mvt_frag_expire (nat->frag, now, lines);
-	done += back_ahead (nat);
+	done += mvt_nat44_back_ahead (nat);
 	mvt_index_maintain (nat->index, lines);
 	events_of_blocks (nat, now);
 	nat44_gauges (nat);
