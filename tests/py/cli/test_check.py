@@ -41,6 +41,27 @@ def test_on_vpp_the_workers_are_the_instances(
     assert "of VPP, 2 active at the start" in hashmvt("check", path).out
 
 
+def test_a_pool_that_vpp_has_no_routes_for(hashmvt: Callable[..., Result], tmp_path: Path) -> None:
+    """The agent was refused when it enabled the plugin, and `check` had called the file fine."""
+    path = tmp_path / "vpp.yaml"
+    dataplane = "dataplane: {kind: KIND, vpp: {inside: [a], outside: [b]}}\n"
+    path.write_text(
+        "nat44:\n  inside: [10.0.0.0/8]\n  pool: [100.64.0.0/16, 198.51.100.1]\n"
+        f"  max_mappings: 64\n{dataplane.replace('KIND', 'vpp')}"
+    )
+    result = hashmvt("check", path)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        f"{path}:3: the pool has 65,537 addresses, and VPP takes 65,536 at most, for each takes a "
+        "route; write fewer addresses\n"
+    )
+    path.write_text(path.read_text().replace(", 198.51.100.1", ""))
+    assert hashmvt("check", path).code == 0
+    path.write_text(path.read_text().replace("100.64.0.0/16", "100.64.0.0/15"))
+    path.write_text(path.read_text().replace("kind: vpp", "kind: embedded"))
+    assert hashmvt("check", path).code == 0
+
+
 def test_every_mistake_is_a_line(hashmvt: Callable[..., Result], config: Path) -> None:
     config.write_text(config.read_text() + "  block_size: 3\n  tiemouts: {}\n")
     result = hashmvt("check", config)

@@ -348,6 +348,14 @@ def test_only_what_differs_is_changed(vpp: FakeVpp) -> None:
     assert vpp.said["hashmvt_enable"] == 1
 
 
+def test_room_for_a_growing_pool_is_no_more_than_vpp_has_routes() -> None:
+    """A pool of more than 32,768 addresses was refused for the room that it would grow into."""
+    inside, pool = IPv4Network("10.0.0.0/8"), AddressRange.of(IPv4Network("100.64.0.0/16"))
+    config = Config(Path("test"), Nat44Config(PolicyConfig(inside=(inside,), pool=(pool,))))
+    assert vpp_settings(config).max_addresses == 65536
+    assert settings_of().max_addresses == 64
+
+
 def test_an_address_that_left_the_configuration_keeps_its_slot_and_drains(vpp: FakeVpp) -> None:
     Nat(settings_of(), vpp.open).close()
     smaller = PolicyConfig(

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 PORTS = 65536
 _MIN_SLOTS = 64
 _MAX_SLOTS = 1 << 20
+MAX_VPP_ADDRESSES = 1 << 16
+"""Of a pool on VPP: each takes a route of VPP's."""
 
 
 def port_bitmap(nat44: Nat44Config) -> bytes:
@@ -25,7 +27,7 @@ def port_bitmap(nat44: Nat44Config) -> bytes:
     return bytes(bits)
 
 
-def pool_slots(policy: PolicySet) -> int:
+def pool_slots(policy: PolicySet, most: int = _MAX_SLOTS) -> int:
     """Return room for the pool to grow to twice its size, draining addresses included."""
     used = sum(run.count for run in policy.runs)
-    return min(max(used * 2, _MIN_SLOTS), _MAX_SLOTS)
+    return min(max(used * 2, _MIN_SLOTS), most)

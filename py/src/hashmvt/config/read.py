@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from hashmvt.config import structure
 from hashmvt.config.nat44 import read_nat44
+from hashmvt.config.ports import MAX_VPP_ADDRESSES
 from hashmvt.config.section import Section
 from hashmvt.config.values import (
     AgentConfig,
@@ -82,6 +83,8 @@ def _config(root: Section, path: Path, report: Report) -> Config | None:
     nat44 = read_nat44(root.sub("nat44"))
     dataplane = _dataplane(root.sub("dataplane"))
     _enough_blocks(root.sub("nat44"), nat44, dataplane.instances.max)
+    if dataplane.kind is DataplaneKind.VPP:
+        _few_routes(root.sub("nat44"), nat44)
     agent = _agent(root.sub("agent"), path.parent)
     coordinator = _coordinator(root.sub("coordinator"), path.parent)
     if os.path.normpath(agent.control) == os.path.normpath(coordinator.control):
@@ -111,6 +114,17 @@ def _enough_blocks(section: Section, nat44: Nat44Config, instances: int) -> None
             f"{instances} instances share {blocks} blocks of {nat44.block_size} ports: hosts of an "
             f"instance that has none are refused",
             "write a smaller block_size, more pool addresses or fewer instances",
+        )
+
+
+def _few_routes(section: Section, nat44: Nat44Config) -> None:
+    addresses = sum(item.count for item in nat44.pool)
+    if addresses > MAX_VPP_ADDRESSES:
+        section.problem_at(
+            "pool",
+            f"the pool has {addresses:,} addresses, and VPP takes {MAX_VPP_ADDRESSES:,} at most, "
+            "for each takes a route",
+            "write fewer addresses",
         )
 
 

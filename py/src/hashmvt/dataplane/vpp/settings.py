@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hashmvt.config import Allocation, Config, plan_policy
-from hashmvt.config.ports import pool_slots, port_bitmap
+from hashmvt.config.ports import MAX_VPP_ADDRESSES, pool_slots, port_bitmap
 from hashmvt.model import EventLog
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def vpp_settings(config: Config) -> VppSettings:
         instances_initial=config.dataplane.instances.initial,
         max_mappings=nat44.max_mappings,
         block_size=nat44.block_size,
-        max_addresses=pool_slots(policy),
+        max_addresses=pool_slots(policy, MAX_VPP_ADDRESSES),
         allocatable=port_bitmap(nat44),
         fragment_timeout=nat44.fragment_timeout,
         hold_seconds=nat44.hold_down.seconds,
