@@ -226,6 +226,7 @@ typedef struct
 	uint64_t held;	       /* fragments that waited longer than a batch for their first one */
 	uint64_t dropped[32];  /* by mvt_drop_t: not written */
 	uint64_t skipped;      /* of out, records that hold no IPv4 packet, written unchanged */
+	uint64_t truncated;    /* of out, packets longer than their record: translated so far */
 	uint64_t bytes_offset; /* of the broken record, when cut */
 	uint8_t cut;	       /* the capture ends in the middle of a record */
 	uint8_t pad[7];

@@ -136,6 +136,8 @@ finish (replay_t *r, const mvt_engine_packet_t *packet, record_t *record)
 			if (record->filled)
 				mvt_store16 (record->frame + record->l3 + 10, 0);
 		}
+		r->result->truncated += mvt_load16 (record->frame + record->l3 + 2) >
+					record->header.caplen - record->l3;
 		record_write (r, record);
 	}
 	record_put (r, record);

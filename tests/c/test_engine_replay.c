@@ -427,6 +427,7 @@ snapped_packets_are_translated (void **state)
 	add_udp (&f, 1, 0, 1, 0, 30);
 	assert_int_equal (replay (&f, 1, &result, err), 0);
 	assert_int_equal (result.out, 1);
+	assert_int_equal (result.truncated, 1);
 	result_t r = read_back ();
 	assert_int_equal (r.record[0].caplen, 28);
 	assert_int_equal (r.record[0].len, 58);

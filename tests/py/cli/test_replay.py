@@ -51,6 +51,28 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
+def test_packets_that_the_capture_cut_are_told(
+    hashmvt: Callable[..., Result], config: Path, tmp_path: Path
+) -> None:
+    """A TCP segment cut before its checksum was written translated, and nothing said so."""
+    tcp = Endpoint(IPv4Address("10.0.0.1"), 2000, Proto.TCP)
+    remote = Endpoint(IPv4Address("203.0.113.9"), 80, Proto.TCP)
+    syn = make(tcp, remote)
+    source, target = tmp_path / "in.pcap", tmp_path / "out.pcap"
+    cut = [syn[:34], syn[:36], syn[:38]]  # flags; the checksum's place; and the checksum, too
+    packets = [(1000, syn), *((1000, p) for p in cut), (1000, syn[:33])]
+    source.write_bytes(pcap(packets))
+    result = hashmvt("replay", source, target, "-c", config, "--json")
+    assert (result.code, result.err) == (0, "")
+    assert result.json["packets"]["truncated"] == 3
+    assert result.json["packets"]["dropped"] == {"malformed": 1}
+    whole, *short = [p for _, p in records(target.read_bytes())]
+    assert sound(whole)
+    assert short == [whole[: len(p)] for p in cut]
+    text = hashmvt("replay", source, target, "-c", config).out
+    assert "3 packets cut by the capture, translated as far as they go" in text
+
+
 def test_packets_are_translated_in_order(
     hashmvt: Callable[..., Result], config: Path, source: Path, tmp_path: Path
 ) -> None:
@@ -69,6 +91,7 @@ def test_packets_are_translated_in_order(
         "passed": 0,
         "held": 0,
         "skipped": 0,
+        "truncated": 0,
         "dropped": {"no_mapping": 1},
     }
     (instance,) = result.json["instances"]

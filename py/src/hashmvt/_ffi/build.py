@@ -257,7 +257,7 @@ int mvt_engine_reset_instance (mvt_engine_t *engine, uint32_t instance);
 typedef struct {
     uint64_t in, out, passed, held;
     uint64_t dropped[...];
-    uint64_t skipped;
+    uint64_t skipped, truncated;
     uint64_t bytes_offset;
     uint8_t cut;
     ...;

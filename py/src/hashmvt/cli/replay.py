@@ -130,6 +130,9 @@ def _text(result: Replayed, instances: Sequence[InstanceSnapshot]) -> str:
     ]
     if result.skipped:
         lines.append(f"{plural(result.skipped, 'record')} without IPv4 written unchanged")
+    if result.truncated:
+        cut = plural(result.truncated, "packet")
+        lines.append(f"{cut} cut by the capture, translated as far as they go")
     if result.held:
         lines.append(f"{plural(result.held, 'fragment')} waited for their datagram's first")
     lines += [f"  dropped {n:,}: {reason.label} ({reason.text})" for reason, n in result.dropped]
@@ -159,6 +162,7 @@ def _json(result: Replayed, instances: Sequence[InstanceSnapshot], seed: int) ->
             "passed": result.passed,
             "held": result.held,
             "skipped": result.skipped,
+            "truncated": result.truncated,
             "dropped": {reason.label: n for reason, n in result.dropped},
         },
         "instances": [

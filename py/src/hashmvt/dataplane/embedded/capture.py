@@ -34,6 +34,8 @@ class Replayed:
     """Reasons that occurred."""
     skipped: int
     """Records that hold no IPv4 packet: written unchanged."""
+    truncated: int
+    """Packets that the capture cut short: written translated as far as they go."""
     cut_at: int | None
     """Offset of the broken record, when the capture is cut; everything before it was written."""
 
@@ -105,5 +107,6 @@ def replay(
         held=result.held,
         dropped=convert.drops_from_c(result.dropped),
         skipped=result.skipped,
+        truncated=result.truncated,
         cut_at=result.bytes_offset if result.cut else None,
     )
