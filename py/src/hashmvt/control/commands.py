@@ -9,11 +9,10 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
-import grpc.aio
 
 from hashmvt.control import homemap
 from hashmvt.control.controller import Busy
-from hashmvt.control.service import guarded
+from hashmvt.control.service import handler_of
 from hashmvt.dataplane.rpc import dataplane_pb2 as pb
 from hashmvt.dataplane.rpc import methods
 from hashmvt.errors import Rejected, Unavailable
@@ -22,6 +21,7 @@ from hashmvt.names import ErrorCode
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
+    import grpc.aio
     from google.protobuf.message import Message
 
     from hashmvt.control.controller import HostController
@@ -71,20 +71,7 @@ class CoordinatorService:
             (methods.SCALE_OUT, self._scale_out),
             (methods.SCALE_IN, self._scale_in),
         )
-        handlers = {
-            method.name: grpc.unary_unary_rpc_method_handler(
-                guarded(call),
-                request_deserializer=method.request.FromString,
-                response_serializer=method.reply.SerializeToString,
-            )
-            for method, call in unary
-        }
-        handlers[methods.STEPS.name] = grpc.unary_stream_rpc_method_handler(
-            self._steps,
-            request_deserializer=pb.StepsRequest.FromString,
-            response_serializer=pb.Step.SerializeToString,
-        )
-        return grpc.method_handlers_generic_handler(methods.COORDINATOR, handlers)
+        return handler_of(methods.COORDINATOR, unary, (methods.STEPS, self._steps))
 
     async def _status(self, _request: pb.Empty) -> Message:
         receiver = self._coordinator.receiver

@@ -22,7 +22,7 @@ from hashmvt.model import Endpoint, HomeMap, MappingFilter, Packet, StaticMappin
 from hashmvt.policy import PolicySet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from google.protobuf.message import Message
 
@@ -65,20 +65,7 @@ class DataplaneService:
             (methods.INJECT, self._inject),
             (methods.BUCKETS, self._buckets),
         )
-        handlers = {
-            method.name: grpc.unary_unary_rpc_method_handler(
-                guarded(call),
-                request_deserializer=method.request.FromString,
-                response_serializer=method.reply.SerializeToString,
-            )
-            for method, call in unary
-        }
-        handlers[methods.EVENTS.name] = grpc.unary_stream_rpc_method_handler(
-            self._events,
-            request_deserializer=pb.Empty.FromString,
-            response_serializer=pb.Event.SerializeToString,
-        )
-        return grpc.method_handlers_generic_handler(methods.SERVICE, handlers)
+        return handler_of(methods.SERVICE, unary, (methods.EVENTS, self._events))
 
     # ---- read ----
 
@@ -217,7 +204,30 @@ def _limit(asked: int) -> int:
     return min(asked or PAGE, methods.MAX_LIMIT)
 
 
-def guarded(
+def handler_of(
+    service: str,
+    unary: Iterable[tuple[methods.Method[Any, Any], Any]],
+    stream: tuple[methods.Method[Any, Any], Any],
+) -> grpc.GenericRpcHandler:
+    """Return what serves these methods of a service: each with one answer, and one with many."""
+    handlers = {
+        method.name: grpc.unary_unary_rpc_method_handler(
+            _guarded(call),
+            request_deserializer=method.request.FromString,
+            response_serializer=method.reply.SerializeToString,
+        )
+        for method, call in unary
+    }
+    method, call = stream
+    handlers[method.name] = grpc.unary_stream_rpc_method_handler(
+        call,
+        request_deserializer=method.request.FromString,
+        response_serializer=method.reply.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(service, handlers)
+
+
+def _guarded(
     call: Callable[[Any], Awaitable[Message]],
 ) -> Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message | None]]:
     """Turn what the dataplane raises into a status."""
