@@ -61,9 +61,6 @@ load_le64 (const uint8_t *p)
 {
 	uint64_t w;
 	__builtin_memcpy (&w, p, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	w = __builtin_bswap64 (w);
-#endif
 	return w;
 }
 

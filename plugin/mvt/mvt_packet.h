@@ -17,10 +17,6 @@
 
 #include "mvt_types.h"
 
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "headers are read in whole words: x86-64 and Armv8 in little-endian mode only"
-#endif
-
 enum
 {
 	MVT_PKT_MARKED_NEW = 1 << 0,   /* range is closing: its old owner has no mapping for it */
@@ -140,36 +136,6 @@ typedef struct
 } mvt_parsed_t;
 
 _Static_assert (sizeof (mvt_parsed_t) == 28, "written whole by every parse");
-
-static inline uint16_t
-mvt_load16 (const uint8_t *p)
-{
-	uint16_t v;
-	__builtin_memcpy (&v, p, 2);
-	return __builtin_bswap16 (v);
-}
-
-static inline uint32_t
-mvt_load32 (const uint8_t *p)
-{
-	uint32_t v;
-	__builtin_memcpy (&v, p, 4);
-	return __builtin_bswap32 (v);
-}
-
-static inline void
-mvt_store16 (uint8_t *p, uint16_t v)
-{
-	v = __builtin_bswap16 (v);
-	__builtin_memcpy (p, &v, 2);
-}
-
-static inline void
-mvt_store32 (uint8_t *p, uint32_t v)
-{
-	v = __builtin_bswap32 (v);
-	__builtin_memcpy (p, &v, 4);
-}
 
 /* True when a checksum is right, given the plain sum of the covered 16- or 32-bit words, checksum
  * included, as they lie in memory: 2^16 = 2^32 = 1 modulo 65,535, so their one's complement sum is

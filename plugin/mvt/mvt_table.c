@@ -144,7 +144,7 @@ mvt_put (mvt_t *t, const mvt_key_t *key, const mvt_value_t *v, uint32_t *out)
 	for (uint32_t i = 0; i < t->words; i++)
 	{
 		/* load and store of big-endian words are the same swap */
-		uint64_t be = mvt_load64_be ((const uint8_t *) &masked.word[i]);
+		uint64_t be = mvt_load64 ((const uint8_t *) &masked.word[i]);
 		__builtin_memcpy ((uint8_t *) (to + 1) + 8 * i, &be, 8);
 	}
 	int err = t->config.mode == MVT_MODE_PAPER ? mvt_paper_link (t, row)

@@ -107,7 +107,7 @@ mvt_front_verify (const mvt_t *t)
 	}
 	for (uint32_t row, cursor = 0; t->front && mvt_iterate (t, &cursor, &row);)
 	{
-		uint32_t addr = mvt_load32_be (mvt_row_field (t, row));
+		uint32_t addr = mvt_load32 (mvt_row_field (t, row));
 		if (mvt_row (t, row)->len > 24 && !(t->front[addr >> 8] & MVT_FRONT_LONGER))
 			return -3;
 	}

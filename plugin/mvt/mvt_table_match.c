@@ -78,7 +78,7 @@ match4_equal (const void *ctx, uint32_t row)
 {
 	const match4_ctx_t *m = ctx;
 	const mvt_value_t *v = mvt_row (m->t, row);
-	return v->len == m->len && mvt_load32_be ((const uint8_t *) (v + 1)) == m->masked &&
+	return v->len == m->len && mvt_load32 ((const uint8_t *) (v + 1)) == m->masked &&
 	       mvt_row_live (v, m->now);
 }
 
@@ -192,7 +192,7 @@ find (const mvt_t *t, const void *field, uint32_t now)
 {
 	mvt_key_t key;
 	if (t->config.field_bits == 32)
-		return find4 (t, mvt_load32_be (field), now);
+		return find4 (t, mvt_load32 (field), now);
 	mvt_key_load (&key, field, t->config.field_bits / 8);
 	return t->config.mode == MVT_MODE_PAPER ? mvt_paper_find (t, &key, now)
 						: find_wide (t, &key, now);
@@ -299,7 +299,7 @@ counted_find (const mvt_t *t, const mvt_cache_t *c, const void *field, uint32_t 
 	      mvt_match_stats_t *stats)
 {
 	if (t->config.field_bits == 32)
-		return counted_find4 (t, c, mvt_load32_be (field), now, stats);
+		return counted_find4 (t, c, mvt_load32 (field), now, stats);
 	uint32_t row = c->n ? cached_find_wide (t, c, field, now, stats) : find (t, field, now);
 	stats->lookups++;
 	stats->hits += row != MVT_NONE;
@@ -439,7 +439,7 @@ mvt_lookup_batch_shared (const mvt_t *t, const void *fields, unsigned n, uint32_
 		{
 			uint32_t addrs[STAGE];
 			for (unsigned i = 0; i < step; i++, field += 4)
-				addrs[i] = mvt_load32_be (field);
+				addrs[i] = mvt_load32 (field);
 			stage4 (t, addrs, step, now, rows);
 			continue;
 		}
@@ -559,7 +559,7 @@ uint32_t
 mvt_view_lookup (mvt_view_t *view, const void *field, uint32_t now)
 {
 	if (view->field_bits == 32)
-		return mvt_view_lookup4 (view, mvt_load32_be (field), now);
+		return mvt_view_lookup4 (view, mvt_load32 (field), now);
 	return count_row (view, view->cache.n ? cached_find_wide (view->t, &view->cache, field, now,
 								  &view->match)
 					      : find (view->t, field, now));

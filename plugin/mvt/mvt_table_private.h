@@ -126,34 +126,12 @@ mvt_row_live (const mvt_value_t *v, uint32_t now)
 
 /* ---- fields as words ---- */
 
-static inline uint64_t
-mvt_load64_be (const uint8_t *p)
-{
-	uint64_t w;
-	__builtin_memcpy (&w, p, 8);
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	w = __builtin_bswap64 (w);
-#endif
-	return w;
-}
-
-static inline uint32_t
-mvt_load32_be (const uint8_t *p)
-{
-	uint32_t w;
-	__builtin_memcpy (&w, p, 4);
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	w = __builtin_bswap32 (w);
-#endif
-	return w;
-}
-
 static inline void
 mvt_key_load (mvt_key_t *key, const uint8_t *field, uint32_t bytes)
 {
 	uint32_t i = 0;
 	for (; bytes >= 8; bytes -= 8, field += 8)
-		key->word[i++] = mvt_load64_be (field);
+		key->word[i++] = mvt_load64 (field);
 	if (bytes)
 	{
 		uint64_t w = 0;
@@ -219,7 +197,7 @@ mvt_row_is (const mvt_t *t, uint32_t row, const mvt_key_t *masked, uint32_t len)
 	const uint8_t *field = mvt_row_field (t, row);
 	uint64_t differ = mvt_row (t, row)->len ^ len;
 	for (uint32_t i = 0; i < t->words; i++)
-		differ |= mvt_load64_be (field + 8 * i) ^ masked->word[i];
+		differ |= mvt_load64 (field + 8 * i) ^ masked->word[i];
 	return differ == 0;
 }
 

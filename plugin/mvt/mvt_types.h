@@ -101,6 +101,50 @@ typedef enum
 		MVT_PASS_N
 } mvt_pass_t;
 
+/* ---- integers in network order, at any address ---- */
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "headers are read in whole words: x86-64 and Armv8 in little-endian mode only"
+#endif
+
+static inline uint16_t
+mvt_load16 (const uint8_t *p)
+{
+	uint16_t v;
+	__builtin_memcpy (&v, p, 2);
+	return __builtin_bswap16 (v);
+}
+
+static inline uint32_t
+mvt_load32 (const uint8_t *p)
+{
+	uint32_t v;
+	__builtin_memcpy (&v, p, 4);
+	return __builtin_bswap32 (v);
+}
+
+static inline uint64_t
+mvt_load64 (const uint8_t *p)
+{
+	uint64_t v;
+	__builtin_memcpy (&v, p, 8);
+	return __builtin_bswap64 (v);
+}
+
+static inline void
+mvt_store16 (uint8_t *p, uint16_t v)
+{
+	v = __builtin_bswap16 (v);
+	__builtin_memcpy (p, &v, 2);
+}
+
+static inline void
+mvt_store32 (uint8_t *p, uint32_t v)
+{
+	v = __builtin_bswap32 (v);
+	__builtin_memcpy (p, &v, 4);
+}
+
 /* ---- protocols with endpoints; the index of every per-protocol array ---- */
 typedef enum
 {

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mvt_views.h"
 
-#include "mvt_packet.h"
-
 /* 8 KiB for each table that is asked, so that they leave the nearest cache to packets. */
 #define CACHE_LINES 512u
 
