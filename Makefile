@@ -89,7 +89,7 @@ plugin: | $(DEP_BUILD) # the VPP plugin alone, in build/vpp/lib/vpp_plugins
 
 plugin-build:
 	$(call step,$(shell sed -n 's/^-- VPP plugin: built/VPP plugin/p' $(VPP_LOG)),plugin,\
-	  cmake --build $(BUILD)/vpp --target hashmvt_plugin)
+	  cmake --build $(BUILD)/vpp --target hashmvt_plugin hashmvt_touch_plugin)
 
 install: plugin ## install the VPP plugin beside the plugins of VPP (as root)
 	@grep -q '^-- VPP plugin: built' $(VPP_LOG)

@@ -57,13 +57,15 @@ def test_wheel_runs_without_the_checkout(tmp_path: Path) -> None:
     assert run(sys.executable, "-c", code, tmp_path, "check", config)
 
 
-def test_deb_holds_plugin_and_api(deb: Path) -> None:
+def test_deb_holds_plugins_and_api(deb: Path) -> None:
     """Where VPP and vpp-papi look, and nothing else."""
     listing = run("dpkg-deb", "-c", deb)
     files = {line.split()[5] for line in listing.splitlines() if line.startswith("-")}
-    plugin = next(f for f in files if f.endswith(".so"))
-    assert re.fullmatch(r"\./usr/lib(/[\w-]+)?/vpp_plugins/hashmvt_plugin\.so", plugin)
-    assert files - {plugin} == {
+    plugins = {f for f in files if f.endswith(".so")}
+    [place] = {str(Path(f).parent) for f in plugins}
+    assert re.fullmatch(r"usr/lib(/[\w-]+)?/vpp_plugins", place)
+    assert {Path(f).name for f in plugins} == {"hashmvt_plugin.so", "hashmvt_touch_plugin.so"}
+    assert files - plugins == {
         "./usr/share/vpp/api/plugins/hashmvt.api.json",
         "./usr/share/doc/vpp-plugin-hashmvt/copyright",
         "./usr/share/doc/vpp-plugin-hashmvt/examples/vpp-startup.conf",

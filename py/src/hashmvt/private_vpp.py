@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HASHMVT = "hashmvt"
+TOUCH = "hashmvt_touch"
+"""The plugin that HashMVT's clocks are compared with."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where VPP leaves its API's segment
 _ONLINE = "/sys/devices/system/cpu/online"
 # the kernel sends it when the thread that started VPP ends: start from one that lasts
@@ -60,11 +62,11 @@ class Installation:
     stock: Path
     """Directory of the plugins that came with VPP."""
     ours: Path
-    """Directory of HashMVT's plugin."""
+    """Directory of HashMVT's plugins."""
 
     def has(self, plugin: str) -> bool:
         """Is a plugin there?"""
-        place = self.ours if plugin == HASHMVT else self.stock
+        place = self.ours if plugin in {HASHMVT, TOUCH} else self.stock
         return (place / _file(plugin)).exists()
 
 

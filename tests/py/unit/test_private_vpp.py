@@ -194,4 +194,7 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     found = find_installation(tmp_path)
     assert found.ours == built
     assert found.has("hashmvt")
+    assert not found.has("hashmvt_touch")
+    (built / "hashmvt_touch_plugin.so").touch()
+    assert found.has("hashmvt_touch")
     assert not found.has("nat")
