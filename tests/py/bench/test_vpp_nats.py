@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hashmvt.bench.vpp.nats import NATS, PLAIN, REQUIRED, Scale
+from hashmvt.bench.vpp.nats import NATS, PLAIN, REQUIRED, TOUCH, Scale
 from hashmvt.bench.vpp.traffic import MAX_FLOWS, Flows
 from hashmvt.model import Proto
 from hashmvt.private_vpp import HASHMVT, Installation
@@ -93,6 +93,15 @@ def test_sfdp_gets_no_more_addresses_than_it_can_hold() -> None:
 
 def test_limits_apply_to_hashmvt() -> None:
     assert numbers(commands(HASHMVT, SCALES[0]), "mappings-per-host")
+
+
+def test_touch_has_a_line_for_each_mapping() -> None:
+    scale = Scale(Flows(65536, Proto.UDP, 16, sessions=4), spare=4096)
+    assert commands(TOUCH, scale).splitlines() == [
+        "touch lines 16384",
+        "touch interface pg0 in",
+        "touch interface pg1 out",
+    ]
 
 
 def test_plain_routing_is_told_nothing() -> None:

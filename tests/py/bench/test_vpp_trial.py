@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FLOWS = Flows(512, Proto.UDP, 16)
 PLAN = Plan((Way.IN2OUT, Way.OUT2IN), (Visit.SEQUENTIAL, Visit.RANDOM), seconds=0.0, seed=1)
-COST = {"plain": 0, "nat44-ei": 80, "nat44-ed": 120, "hashmvt": 40}
+COST = {"plain": 0, "nat44-ei": 80, "nat44-ed": 120, "hashmvt": 40, "touch": 10}
 
 
 class FakeVpp:
@@ -39,7 +39,7 @@ class FakeVpp:
     started: list[str] = []  # noqa: RUF012 - cleared by tests
 
     def __init__(self, directory: Path, _where: Any, options: Options) -> None:
-        names = {"nat44_ei": "nat44-ei", "nat": "nat44-ed"}
+        names = {"nat44_ei": "nat44-ei", "nat": "nat44-ed", "hashmvt_touch": "touch"}
         plugin = options.plugins[0] if options.plugins else "plain"
         self.nat = names.get(plugin, plugin)
         self.directory = directory
@@ -117,7 +117,7 @@ class FakeVpp:
         )
         if self.seen is not None:
             out = frames.copy()
-            if self.nat != "plain":
+            if self.nat not in {"plain", "touch"}:
                 out["src"], out["sport"] = int(POOL), 1024 + np.arange(n)
             traffic.write(self.seen, out)
 
@@ -138,7 +138,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeVpp]]:
 
 def setting(keep: Path | None = None) -> Setting:
     here = Path("/nowhere")
-    return Setting(Installation(here, here, here), (0, 1), "4k", None, keep)
+    return Setting(Installation(here, here, here), (0, 1), "4k", keep)
 
 
 def run(
@@ -153,7 +153,7 @@ def run(
 
 def test_every_nat_in_every_direction_and_order(fake: type[FakeVpp]) -> None:
     found = run()
-    assert fake.started == ["plain", "nat44-ei", "nat44-ed", "hashmvt"]
+    assert fake.started == ["plain", "nat44-ei", "nat44-ed", "hashmvt", "touch"]
     assert not found.failures
     for nat, cost in COST.items():
         mine = [s for s in found.samples if s.nat == nat]
@@ -172,12 +172,14 @@ def test_every_nat_in_every_direction_and_order(fake: type[FakeVpp]) -> None:
         assert mine[0].bytes_per_mapping == 100
 
 
-def test_touch_is_measured_in_each_round(fake: type[FakeVpp]) -> None:
-    with_touch = replace(setting(), touch=lambda flows, visit: flows.count + len(visit))
-    found = Campaign(with_touch, (), PLAN).run([FLOWS], rounds=2, step=lambda: None)
-    assert [(t.round, t.visit, t.clocks) for t in found.touches] == [
-        (number, visit, 512 + len(visit)) for number in (1, 2) for visit in PLAN.visits
-    ]
+def test_without_its_plugin_touch_is_absent(
+    fake: type[FakeVpp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Installation, "has", lambda _self, plugin: plugin != "hashmvt_touch")
+    found = run(("hashmvt",))
+    assert found.absent == ["touch"]
+    assert fake.started == ["plain", "hashmvt"]
+    assert not found.failures
 
 
 def test_what_others_disturbed_is_measured_again_and_told(
@@ -188,13 +190,13 @@ def test_what_others_disturbed_is_measured_again_and_told(
     quiet = [0.0] * 8  # routing, new, more, again
     fake.waits = iter([*quiet, 0, 0.5, 0.5, 0.505, *[n / 2 for n in range(2, 10)]])
     found = run(())
-    steady = [s for s in found.samples if s.visit in PLAN.visits]
+    steady = [s for s in found.samples if s.nat == "plain" and s.visit in PLAN.visits]
     assert [s.disturbed for s in steady] == pytest.approx([0.005, 0.5, 0, 0])
 
 
 def test_rounds_are_interleaved(fake: type[FakeVpp]) -> None:
     found = run(("nat44-ei", "hashmvt"), rounds=2)
-    assert fake.started == ["plain", "nat44-ei", "hashmvt"] * 2
+    assert fake.started == ["plain", "nat44-ei", "hashmvt", "touch"] * 2
     assert {s.round for s in found.samples} == {1, 2}
 
 
@@ -202,7 +204,7 @@ def test_a_nat_that_this_vpp_does_not_have_is_told(fake: type[FakeVpp]) -> None:
     found = run(("det44", "nat44-ei"))
     assert found.absent == ["det44"]
     assert found.missing == ["nat44-ed"]
-    assert fake.started == ["plain", "nat44-ei"]
+    assert fake.started == ["plain", "nat44-ei", "touch"]
 
 
 def test_losing_packets_in_one_direction_is_a_failure_of_that_direction(
@@ -229,7 +231,7 @@ def test_a_vpp_that_dies_is_a_failure_with_its_reason(fake: type[FakeVpp]) -> No
     fake.dies = {"nat44-ed": VppError("VPP ended with signal SIGABRT: out of memory")}
     found = run()
     assert [f.reason for f in found.failures] == ["VPP ended with signal SIGABRT: out of memory"]
-    assert {s.nat for s in found.samples} == {"plain", "nat44-ei", "hashmvt"}
+    assert {s.nat for s in found.samples} == {"plain", "nat44-ei", "hashmvt", "touch"}
 
 
 def test_a_vpp_that_dies_with_less_memory_than_it_should_have(
@@ -287,5 +289,7 @@ def test_tcp_shakes_hands_first(fake: type[FakeVpp], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(FakeVpp, "_send", watch)
     run((), flows=replace(FLOWS, proto=Proto.TCP))
     shake = [("pg0", 2), ("pg1", 0x12), ("pg0", 0x10)]
-    assert sent[:6] == [("pg0", 2), ("pg0", 2), ("pg0", 2), *shake]
-    assert set(sent[6:]) == {("pg0", 0x10), ("pg1", 0x10)}
+    plain = sent[: len(sent) // 2]
+    assert sent == plain * 2
+    assert plain[:6] == [("pg0", 2), ("pg0", 2), ("pg0", 2), *shake]
+    assert set(plain[6:]) == {("pg0", 0x10), ("pg1", 0x10)}

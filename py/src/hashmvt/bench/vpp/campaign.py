@@ -2,8 +2,9 @@
 """Interleaved rounds: every NAT once, then every NAT again.
 
 In each round the NATs take turns at the same flows, beginning with plain routing, which says what
-a packet's way costs without any NAT. So what drifts on the machine meets all of them. A NAT that
-failed at some flows is not tried at these again.
+a packet's way costs without any NAT, and ending with ``touch``, which says what memory costs it
+alone. So what drifts on the machine meets all of them. A NAT that failed at some flows is not tried
+at these again.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashmvt.bench.vpp import process
-from hashmvt.bench.vpp.nats import NATS, PLAIN, REQUIRED
+from hashmvt.bench.vpp.nats import NATS, PLAIN, REQUIRED, TOUCH
 from hashmvt.bench.vpp.process import Vpp
 from hashmvt.bench.vpp.runtime import RuntimeTextError
 from hashmvt.bench.vpp.traffic import TrafficError
-from hashmvt.bench.vpp.trial import Failure, Material, Plan, Sample, Trial, Visit, Way
+from hashmvt.bench.vpp.trial import Failure, Material, Plan, Sample, Trial, Way
 from hashmvt.private_vpp import StarvedError, VppError
 
 if TYPE_CHECKING:
@@ -41,20 +42,8 @@ class Setting:
     cores: tuple[int, int]
     """Of the main thread and of the worker."""
     heap_page: str
-    touch: Callable[[Flows, Visit], float] | None
-    """Measures what memory alone costs a packet, in clocks, once for each order in each round."""
     keep: Path | None
     """Where startup.conf, version and raw counters of every trial go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """What memory alone cost a packet, on the worker's core."""
-
-    flows: Flows
-    round: int
-    visit: Visit
-    clocks: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +51,9 @@ class Findings:
     """What a campaign found."""
 
     absent: list[str]
-    """NATs that this VPP does not have."""
+    """NATs that this VPP does not have, and touch where its plugin is missing."""
     samples: list[Sample] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    touches: list[Touch] = field(default_factory=list)
 
     @property
     def missing(self) -> list[str]:
@@ -83,11 +71,12 @@ class Campaign:
 
     def __init__(self, setting: Setting, names: Sequence[str], plan: Plan) -> None:
         """Prepare; NATs that this VPP does not have are left out."""
-        there = [n for n in names if _is_there(setting.installation, n)]
+        wanted = dict.fromkeys((PLAIN, *names, TOUCH))
+        there = [n for n in wanted if _is_there(setting.installation, n)]
         self._setting = setting
         self._plan = plan
-        self._nats = [NATS[PLAIN], *(NATS[n] for n in there if n != PLAIN)]
-        self.findings = Findings([n for n in names if n not in there])
+        self._nats = [NATS[n] for n in there]
+        self.findings = Findings([n for n in wanted if n not in there])
 
     def run(self, flows: Sequence[Flows], *, rounds: int, step: Callable[[], None]) -> Findings:
         """Run all trials; ``step`` is called after each.
@@ -106,16 +95,7 @@ class Campaign:
                         if not self.findings.failed(nat.name, material.flows):
                             self._try(nat, material, number, plain)
                         step()
-                    self._touch(material.flows, number)
         return self.findings
-
-    def _touch(self, flows: Flows, number: int) -> None:
-        """Measure what memory alone costs."""
-        touch = self._setting.touch
-        if touch is not None:
-            self.findings.touches.extend(
-                Touch(flows, number, visit, touch(flows, visit)) for visit in self._plan.visits
-            )
 
     def _try(self, nat: Nat, material: Material, number: int, plain: set[str]) -> None:
         """Run one trial, again when the machine was too busy for it, and add what it found."""

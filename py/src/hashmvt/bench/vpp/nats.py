@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How each NAT is configured: its best documented configuration for the flows at hand.
 
+Two of them are none, and say what the others' figures are worth: plain routing, and ``touch``,
+which reads two lines of memory for each packet and routes it.
+
 Tables are sized for the flows with a quarter to spare, pools so that about half of their ports are
 used, timeouts so that nothing ends during a measurement. docs/vpp-peers.md says why each is so.
 """
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING
 from hashmvt.bench.vpp import process
 from hashmvt.bench.vpp.traffic import PORTS
 from hashmvt.private_vpp import HASHMVT, Options
+from hashmvt.private_vpp import TOUCH as TOUCH_PLUGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from hashmvt.bench.vpp.traffic import Flows
 
 PLAIN = "plain"
+TOUCH = "touch"
 REQUIRED = ("nat44-ei", "nat44-ed")
 """Without these a comparison says nothing."""
 
@@ -63,7 +68,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Nat:
-    """A NAT, or plain routing."""
+    """A NAT, plain routing, or touch."""
 
     name: str
     plugin: str
@@ -76,6 +81,7 @@ class Nat:
     """External addresses that it uses."""
     host_bytes: int = 0
     """Memory that it reserves for each inside address."""
+    translates: bool = True
 
     def pool(self, scale: Scale) -> tuple[IPv4Address, IPv4Address]:
         """Return its first and last external address."""
@@ -113,6 +119,12 @@ def _none(scale: Scale) -> str:
 def _plain(scale: Scale) -> Iterator[str]:
     del scale
     yield from ()
+
+
+def _touch(scale: Scale) -> Iterator[str]:
+    yield f"touch lines {scale.flows.mappings}"
+    yield "touch interface pg0 in"
+    yield "touch interface pg1 out"
 
 
 def _ei(scale: Scale) -> Iterator[str]:
@@ -217,12 +229,13 @@ def _one(scale: Scale) -> int:
 NATS = {
     nat.name: nat
     for nat in (
-        Nat(PLAIN, "", _none, _plain, _one),
+        Nat(PLAIN, "", _none, _plain, _one, translates=False),
         Nat("nat44-ei", "nat44_ei", _none, _ei, _addresses),
         Nat("nat44-ed", "nat", _none, _ed, _addresses),
         Nat("det44", "det44", _none, _det, _det_addresses, host_bytes=_DET_HOST_BYTES),
         Nat("cnat", "cnat", _cnat_section, _cnat, _one),
         Nat("sfdp", "sfdp_services", _sfdp_section, _sfdp, _sfdp_addresses),
+        Nat(TOUCH, TOUCH_PLUGIN, _none, _touch, _one, translates=False),
         Nat(HASHMVT, HASHMVT, _hashmvt_section, _hashmvt, _addresses),
     )
 }

@@ -212,7 +212,7 @@ class Trial:
         self._drop("new")
         seen = traffic.read(seen_file)
         seen_file.unlink()
-        if self._nat.name != PLAIN:
+        if self._nat.translates:
             traffic.check_translation(seen, flows, self._nat.pool(material.scale))
         if flows.proto is Proto.TCP:
             shake = material.directory / "handshake.pcap"

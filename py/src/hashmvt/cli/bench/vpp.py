@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashmvt.bench.vpp.campaign import Campaign, Setting, Touch
-from hashmvt.bench.vpp.nats import NATS, PLAIN, REQUIRED
+from hashmvt.bench.vpp.campaign import Campaign, Setting
+from hashmvt.bench.vpp.nats import NATS, PLAIN, REQUIRED, TOUCH
 from hashmvt.bench.vpp.process import buffer_page
 from hashmvt.bench.vpp.share import ADDRESSES, WORKERS, measure_share
 from hashmvt.bench.vpp.traffic import MAX_FLOWS, MIN_REMOTES, Flows
@@ -31,12 +31,9 @@ from hashmvt.cli.bench.common import (
     terminable,
     write_results,
 )
-from hashmvt.cli.bench.nat import default_config
 from hashmvt.cli.bench.plot import Axes, Line, Plots
 from hashmvt.cli.output import Column, Json, number, size, table
 from hashmvt.cli.ranges import FloatRange
-from hashmvt.dataplane.embedded import engine_settings, stepped
-from hashmvt.dataplane.embedded.bench import Case, measure
 from hashmvt.model import Proto
 from hashmvt.private_vpp import HASHMVT, find_installation
 
@@ -47,12 +44,13 @@ if TYPE_CHECKING:
     from hashmvt.private_vpp import Installation
 
 _FLOWS = "4096,65536,1048576"
-_PEERS = [name for name in NATS if name != PLAIN]
+_PEERS = [name for name in NATS if name not in {PLAIN, TOUCH}]
 _PORTS_PER_HOST = 16
 _LEGEND = """\
 x: hashmvt's figure over this NAT's, of the same round
-touch: two dependent reads of memory for each packet, prefetched, and nothing else"""
-_TOUCH_BATCHES = 2048
+touch: a node that for each packet reads two lines of memory, one known by the other, prefetched
+bound: 1.6 touch + 15 clocks, what HashMVT may take where clocks of other CPUs say nothing"""
+_BOUND = (1.6, 15.0)
 _MAX_CPU = 4095
 _WAYS = {**{way.value: (way,) for way in Way}, "all": tuple(Way)}
 _VISITS = {
@@ -61,6 +59,10 @@ _VISITS = {
     "both": (Visit.SEQUENTIAL, Visit.RANDOM),
 }
 _FIRST = (Visit.NEW, Visit.MORE)
+_NO_TOUCH = (
+    "hashmvt_touch_plugin.so is not beside hashmvt_plugin.so, so there is no bound: "
+    "`make build` makes both"
+)
 _SHARING = (*REQUIRED, HASHMVT)
 """NATs whose workers share a pool of addresses."""
 _FILTERINGS = ["endpoint-independent", "address-dependent", "address-and-port-dependent"]
@@ -101,6 +103,8 @@ class Row:
     samples: tuple[Sample, ...]
     ratio: Ratio | None = None
     """Of HashMVT to this NAT; none when HashMVT did not run, or is it."""
+    touch: Spread | None = None
+    """Clocks of touch, for HashMVT and flows that live; none where it did not run."""
     case: Sample = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +115,11 @@ class Row:
     def clocks(self) -> Spread:
         """Clocks of all nodes that the NAT adds, for a packet."""
         return Spread.of([sample.clocks for sample in self.samples])
+
+    @property
+    def bound(self) -> float | None:
+        """Clocks that HashMVT may take, as touch has it."""
+        return _BOUND[0] * self.touch.median + _BOUND[1] if self.touch else None
 
     @property
     def mpps(self) -> Spread:
@@ -142,22 +151,21 @@ def rows_of(samples: Sequence[Sample]) -> list[Row]:
     """Return a row for each case and NAT, in the order in which they were measured first."""
     found: dict[tuple[Flows, Way, Visit, str], list[Sample]] = {}
     for sample in samples:
+        # touch makes no flows
+        if sample.nat == TOUCH and sample.visit in _FIRST:
+            continue
         key = (sample.flows, sample.way, sample.visit, sample.nat)
         found.setdefault(key, []).append(sample)
     rows = []
     for (flows, way, visit, nat), group in found.items():
-        ours = found.get((flows, way, visit, HASHMVT), [])
-        rows.append(Row(tuple(group), None if nat == HASHMVT else _ratio(ours, group)))
+        if nat == HASHMVT:
+            touched = [s.clocks for s in found.get((flows, way, visit, TOUCH), [])]
+            rows.append(Row(tuple(group), touch=Spread.of(touched) if touched else None))
+        else:
+            ours = found.get((flows, way, visit, HASHMVT), [])
+            rows.append(Row(tuple(group), _ratio(ours, group)))
     rank = {key: index for index, key in enumerate(dict.fromkeys(key[:3] for key in found))}
     return sorted(rows, key=lambda r: rank[r.case.flows, r.case.way, r.case.visit])
-
-
-def touch_of(touches: Sequence[Touch]) -> dict[tuple[Flows, Visit], Spread]:
-    """Return what memory alone cost in each case."""
-    found: dict[tuple[Flows, Visit], list[float]] = {}
-    for touch in touches:
-        found.setdefault((touch.flows, touch.visit), []).append(touch.clocks)
-    return {case: Spread.of(clocks) for case, clocks in found.items()}
 
 
 def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
@@ -185,7 +193,7 @@ def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> Ratio | None:
     type=NatsType(),
     default=",".join(_PEERS),
     metavar="NAME,...",
-    help="NATs that are measured; plain routing always is.",
+    help="NATs that are measured; plain routing and touch always are.",
 )
 @click.option(
     "--flows",
@@ -341,20 +349,18 @@ def command(
         installation,
         (main_core, worker_core),
         heap_page,
-        _toucher(worker_core, seed),
         keep,
     )
     cases = [
         Flows(count, p, ports_per_host, sessions) for p, count in product(_PROTOS[proto], flows)
     ]
     plan = Plan(_WAYS[direction], _VISITS[order], seconds, seed, pool_use / 100, filtering)
-    trials = rounds * len(cases) * len({PLAIN, *nats})
+    trials = rounds * len(cases) * len({PLAIN, TOUCH, *nats})
     with terminable(), progress(trials) as step:
         found = Campaign(setting, nats, plan).run(cases, rounds=rounds, step=step)
     rows = rows_of(found.samples)
     if as_json:
-        touched = touch_of(found.touches)
-        figures = [_json(row, rounds, touched, plan) for row in rows]
+        figures = [_json(row, rounds, plan) for row in rows]
         write_results([*figures, *_failures_json(found)])
     else:
         click.echo(_text(rows, found, rounds, heap_page))
@@ -418,24 +424,6 @@ def _pool_share(installation: Installation, nats: Sequence[str], *, as_json: boo
     return DONE
 
 
-def _toucher(core: int, seed: int) -> Callable[[Flows, Visit], float]:
-    """Return what measures two reads of memory for each packet, on VPP's worker's core.
-
-    The engine's own benchmark does it: a random line and the line that it names, both prefetched,
-    among as many as an instance with so many mappings has.
-    """
-    settings = stepped(engine_settings(default_config()))
-
-    def touch(flows: Flows, visit: Visit) -> float:
-        case = Case(flows.count, random_order=visit is Visit.RANDOM, proto=flows.proto)
-        before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {core})
-        try:
-            return measure(settings, case, batches=_TOUCH_BATCHES, seed=seed).touch_clocks
-        finally:
-            os.sched_setaffinity(0, before)
-
-    return touch
 
 
 def _draw(rows: Sequence[Row], plots: Plots) -> None:
@@ -486,18 +474,18 @@ def _text(rows: Sequence[Row], found: Findings, rounds: int, heap_page: str) -> 
     cases: dict[tuple[Flows, Way, Visit], list[Row]] = {}
     for row in rows:
         cases.setdefault((row.case.flows, row.case.way, row.case.visit), []).append(row)
-    touched = touch_of(found.touches)
     for (flows, way, visit), group in cases.items():
         what = f"{flows.proto.name} {way}, {number(flows.count)} flows, {_words(visit)}"
-        if (flows, visit) in touched:
-            what += f"; touch: {touched[flows, visit].median:.1f} clocks"
-        parts.append(f"\n{what}\n{_table(group, memory=visit is Visit.NEW)}")
+        parts.append(f"\n{what}\n{_table(group, visit)}")
     parts.append("")
     for what, visits in (("flows that live", _VISITS["both"]), ("new flows", _FIRST)):
         most = max((row.disturbed for row in rows if row.case.visit in visits), default=0.0)
         parts.append(f"others had the worker's core for at most {most:.1%} of the time with {what}")
-    if found.absent:
-        parts.append(f"\nnot built in this VPP: {', '.join(found.absent)}")
+    absent = [name for name in found.absent if name != TOUCH]
+    if absent:
+        parts.append(f"\nnot built in this VPP: {', '.join(absent)}")
+    if TOUCH in found.absent:
+        parts.append(f"\n{_NO_TOUCH}")
     parts += [f"\n{_sentence(failure)}" for failure in found.failures]
     return "\n".join(parts)
 
@@ -520,34 +508,33 @@ def _words(visit: Visit) -> str:
             return "further ones while these live (clocks per new flow)"
 
 
-def _table(rows: Sequence[Row], *, memory: bool) -> str:
-    columns = [
-        Column("nat", right=False),
-        Column("clocks"),
-        Column("min-max"),
-        Column("x"),
-        Column("Mpps"),
-        Column("min-max"),
-        Column("x"),
-    ]
-    if memory:
-        columns += [Column("per mapping"), Column("x")]
+def _table(rows: Sequence[Row], visit: Visit) -> str:
+    columns = [Column("nat", right=False), *map(Column, ("clocks", "min-max", "x"))]
+    if visit not in _FIRST:
+        columns.append(Column("bound"))
+    columns += map(Column, ("Mpps", "min-max", "x"))
+    if visit is Visit.NEW:
+        columns += map(Column, ("per mapping", "x"))
     columns.append(Column("clocks of each node", right=False))
-    return table(columns, [_cells(row, memory=memory) for row in rows])
+    return table(columns, [_cells(row, visit) for row in rows])
 
 
-def _cells(row: Row, *, memory: bool) -> list[str]:
+def _cells(row: Row, visit: Visit) -> list[str]:
     ratio = row.ratio
     cells = [
         row.case.nat,
         f"{row.clocks.median:.1f}",
         f"{row.clocks.least:.1f}-{row.clocks.most:.1f}",
         _times(ratio.clocks if ratio else None),
+    ]
+    if visit not in _FIRST:
+        cells.append(f"{row.bound:.1f}" if row.bound else "-")
+    cells += [
         f"{row.mpps.median:.2f}",
         f"{row.mpps.least:.2f}-{row.mpps.most:.2f}",
         _times(ratio.mpps if ratio else None),
     ]
-    if memory:
+    if visit is Visit.NEW:
         cells += [
             size(row.memory.median) if row.memory else "-",
             _times(ratio.memory if ratio else None),
@@ -563,9 +550,8 @@ def _times(ratio: Spread | None) -> str:
 # ---- JSON ----
 
 
-def _json(row: Row, rounds: int, touched: dict[tuple[Flows, Visit], Spread], plan: Plan) -> Json:
+def _json(row: Row, rounds: int, plan: Plan) -> Json:
     case = row.case
-    touch = touched.get((case.flows, case.visit))
     result: dict[str, Json] = {
         "nat": case.nat,
         "direction": case.way.value,
@@ -582,8 +568,8 @@ def _json(row: Row, rounds: int, touched: dict[tuple[Flows, Visit], Spread], pla
         "disturbed": round(row.disturbed, 4),
         "nodes": {name: round(clocks, 2) for name, clocks in row.nodes.items()},
     }
-    if touch:
-        result |= touch.json("touch_clocks")
+    if row.touch and row.bound:
+        result |= {**row.touch.json("touch_clocks"), "touch_bound": round(row.bound, 2)}
     if row.memory:
         result |= row.memory.json("bytes_per_mapping", 1)
     if row.ratio:
@@ -606,4 +592,7 @@ def _failures_json(found: Findings) -> list[Json]:
         }
         for failure in found.failures
     ]
-    return failed + [{"nat": name, "failed": "not built in this VPP"} for name in found.absent]
+    return failed + [
+        {"nat": name, "failed": _NO_TOUCH if name == TOUCH else "not built in this VPP"}
+        for name in found.absent
+    ]
