@@ -15,7 +15,7 @@ export HASHMVT_JOBS := $(JOBS)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-C_SOURCES := $(shell find plugin/mvt plugin/engine CMakeLists.txt -name '*.[ch]' -o -name CMakeLists.txt)
+C_SOURCES := $(shell find plugin/mvt plugin/engine plugin/bench CMakeLists.txt -name '*.[ch]' -o -name CMakeLists.txt)
 PY_META   := py/pyproject.toml py/setup.py $(wildcard py/src/hashmvt/_ffi/*.py)
 EXTRAS    := 'py[test,lint,vpp]'
 
