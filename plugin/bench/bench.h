@@ -151,7 +151,7 @@ typedef enum
 	BENCH_NAT_OWN,	   /* plain, a pool of its own for each instance */
 	BENCH_NAT_LOCK,	   /* plain, one pool for all under a spinlock */
 	BENCH_NAT_ATOMIC,  /* plain, one pool for all under atomic operations */
-	BENCH_NAT_NONE,	   /* no NAT and no memory: arithmetic alone, the measure of the CPUs */
+	BENCH_NAT_NONE,	   /* no NAT and no memory: adders alone, the measure of the CPUs */
 	BENCH_NAT_N
 } bench_nat_t;
 
@@ -161,11 +161,15 @@ typedef struct
 	uint32_t instances;    /* threads, each on a CPU of its own as long as there are some */
 	uint32_t flows;	       /* of each instance, made before; UDP in2out, in random order */
 	uint32_t new_per_1024; /* packets that open a flow */
-	uint32_t batches;      /* of 256 packets, of each instance */
+	uint32_t batches;      /* of 256 packets, of the instance that is done first */
 	uint64_t seed;
 	/* out */
-	double mpps;	   /* of all instances, by the slowest of them */
+	double mpps;	   /* of all instances while all of them ran: until the first was done */
 	bench_cost_t cost; /* per packet of an instance, its source included */
+	double disturbed;  /* largest share of an instance's time in which others had its CPU */
+	uint64_t probe;	   /* clocks of some arithmetic before or after, the longest of all
+			      instances: longer than another time, others use the same core, which
+			      a virtual machine is not told */
 	uint64_t packets, created;
 	uint64_t wrong; /* packets that were not translated */
 } bench_scale_t;

@@ -23,12 +23,26 @@
 #define PORTS_AN_ADDR 32768u	  /* half of what an address holds */
 #define FLOWS_MAX     (1u << 24)
 #define TRACED	      32u /* packets of a batch that is traced */
-#define ARITHMETIC    8u  /* rounds in place of a packet */
+#define PAGE	      4096
+#define CHAINS	      8u  /* more than a CPU adds at a time */
+#define ROUNDS	      16u /* of all chains, in place of a packet */
+#define PROBES	      5u
+#define PROBE_TURNS   4u /* 10 us */
 
+/* All begin when the last is ready, and end when the first is done: what is measured is the span in
+ * which all run. */
 typedef struct
 {
-	_Alignas (MVT_CACHE_LINE) const bench_scale_t *c;
-	pthread_barrier_t *barrier;
+	_Alignas (MVT_CACHE_LINE) _Atomic uint32_t ready;
+	_Alignas (MVT_CACHE_LINE) _Atomic bool over;
+} race_t;
+
+/* On pages of its own: where one ended in the page in which the next begins, the CPU's prefetcher
+ * ran on from one's packets into what the other writes for each of its own, and took 5 % of it. */
+typedef struct
+{
+	_Alignas (PAGE) const bench_scale_t *c;
+	race_t *race;
 	pthread_t thread;
 	int cpu;	    /* -1: any */
 	mvt_nat44_t *nat;   /* HASHMVT, else NULL */
@@ -40,7 +54,10 @@ typedef struct
 	uint8_t *packets;
 	mvt_pkt_t pkts[MVT_BATCH_MAX];
 	uint64_t wrong;
-	bench_cost_t cost;
+	uint32_t batches; /* that were done */
+	uint64_t clocks;
+	double begin, end, cpu_s;
+	uint64_t probe; /* clocks, the longer one of before and after */
 } runner_t;
 
 typedef struct
@@ -112,17 +129,41 @@ process (runner_t *r, uint32_t n)
 		plain_nat_process (r->plain, r->pkts, n, 0);
 }
 
-/* Four chains that wait for nothing but themselves: what two threads of one core would share. The
- * last bits of their sum are counted so that it is computed. */
+/* Independent chains of one-clock operations, which keep all of a CPU's adders busy: what two
+ * threads of one core would have to share. The compiler must neither join them to vectors nor leave
+ * some out. */
 static void
 calculate (runner_t *r)
 {
-	uint64_t x[4] = { r->random, r->random + 1, r->random + 2, r->random + 3 };
+	uint64_t x[CHAINS], salt = r->random;
 
-	for (uint32_t i = 0; i < MVT_BATCH_MAX * ARITHMETIC; i++)
-		for (uint32_t k = 0; k < 4; k++)
-			x[k] = (x[k] ^ x[k] >> 29) + (x[k] << 7) + 0x9e3779b97f4a7c15ull;
-	r->random = x[0] ^ x[1] ^ x[2] ^ x[3];
+	for (uint32_t k = 0; k < CHAINS; k++)
+		x[k] = salt + k;
+	for (uint32_t i = 0; i < MVT_BATCH_MAX * ROUNDS; i++)
+		for (uint32_t k = 0; k < CHAINS; k++)
+		{
+			x[k] = k % 2 ? x[k] ^ salt : x[k] + salt;
+			__asm__ volatile ("" : "+r"(x[k]));
+		}
+	r->random += x[0];
+}
+
+/* What a piece of arithmetic takes now, the least of a few: an interrupt lengthens one of them, who
+ * uses the same core's other thread all. */
+static uint64_t
+probe (runner_t *r)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (uint32_t i = 0; i < PROBES; i++)
+	{
+		uint64_t start = bench_clocks (), took;
+		for (uint32_t k = 0; k < PROBE_TURNS; k++)
+			calculate (r);
+		took = bench_clocks () - start;
+		least = took < least ? took : least;
+	}
+	return least;
 }
 
 static void
@@ -144,12 +185,37 @@ make_flows (runner_t *r)
 	}
 }
 
+static void
+turn (runner_t *r)
+{
+	if (r->c->nat == BENCH_NAT_NONE)
+	{
+		calculate (r);
+		return;
+	}
+	write_batch (r, r->batches, false);
+	process (r, MVT_BATCH_MAX);
+	count_wrong (r);
+}
+
+/* Of the CPU, as far as this thread had it: what other threads and, where the kernel knows, other
+ * virtual machines took is left out. */
+static double
+thread_seconds (void)
+{
+	struct timespec t;
+	clock_gettime (CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
+}
+
 static void *
 runner_main (void *arg)
 {
 	runner_t *r = arg;
-	bench_watch_t start;
+	race_t *race = r->race;
 	cpu_set_t cpus;
+	bench_watch_t start;
+	uint64_t after;
 
 	if (r->cpu >= 0)
 	{
@@ -159,20 +225,23 @@ runner_main (void *arg)
 	}
 	if (r->c->nat != BENCH_NAT_NONE)
 		make_flows (r);
-	pthread_barrier_wait (r->barrier);
+	atomic_fetch_add (&race->ready, 1);
+	while (atomic_load (&race->ready) < r->c->instances)
+		sched_yield (); /* awake, or it would begin late */
+	r->probe = probe (r);
+	r->cpu_s = thread_seconds ();
 	start = bench_start ();
-	for (uint32_t batch = 0; batch < r->c->batches; batch++)
-	{
-		if (r->c->nat == BENCH_NAT_NONE)
-		{
-			calculate (r);
-			continue;
-		}
-		write_batch (r, batch, false);
-		process (r, MVT_BATCH_MAX);
-		count_wrong (r);
-	}
-	r->cost = bench_stop (start, (uint64_t) r->c->batches * MVT_BATCH_MAX);
+	for (; r->batches < r->c->batches &&
+	       !atomic_load_explicit (&race->over, memory_order_relaxed);
+	     r->batches++)
+		turn (r);
+	atomic_store (&race->over, true);
+	r->clocks = bench_clocks () - start.clocks;
+	r->begin = start.seconds;
+	r->end = bench_seconds ();
+	r->cpu_s = thread_seconds () - r->cpu_s;
+	after = probe (r);
+	r->probe = after > r->probe ? after : r->probe;
 	return NULL;
 }
 
@@ -208,6 +277,7 @@ make_engine (const bench_scale_t *c, int *err)
 				       .max_mappings = flows_in_all (c),
 				       .block_size = 64,
 				       .stepped = 1,
+				       .pin_threads = 1, /* memory next to each one's CPU */
 				       .policy = &desc,
 				       .seed = { c->seed, 1, 2, 3 } };
 	mvt_engine_t *engine;
@@ -285,8 +355,7 @@ world_init (world_t *w, const bench_scale_t *c)
 	    !c->flows || c->flows > FLOWS_MAX || c->new_per_1024 > 1024 || !c->batches ||
 	    flows_in_all (c) / (c->flows / PORTS + 1) > 60000)
 		return MVT_ERR_INVALID;
-	if (posix_memalign ((void **) &w->runners, MVT_CACHE_LINE,
-			    c->instances * sizeof *w->runners))
+	if (posix_memalign ((void **) &w->runners, PAGE, c->instances * sizeof *w->runners))
 		return err;
 	memset (w->runners, 0, c->instances * sizeof *w->runners);
 	if (c->nat == BENCH_NAT_HASHMVT && !(w->engine = make_engine (c, &err)))
@@ -297,7 +366,7 @@ world_init (world_t *w, const bench_scale_t *c)
 		r->c = c;
 		r->cpu = engine_cpu_of (i);
 		r->random = c->seed + 1000 + i;
-		if (posix_memalign ((void **) &r->packets, 4096, RING * MVT_BATCH_MAX * SLOT))
+		if (posix_memalign ((void **) &r->packets, PAGE, RING * MVT_BATCH_MAX * SLOT))
 			return MVT_ERR_NO_MEMORY;
 		memset (r->packets, 0, RING * MVT_BATCH_MAX * SLOT);
 		if (w->engine)
@@ -308,46 +377,54 @@ world_init (world_t *w, const bench_scale_t *c)
 	return deal_hosts (w, c->instances) ? MVT_OK : MVT_ERR_NO_MEMORY;
 }
 
+/* What the runners did, together and each. */
+static void
+sum_up (const world_t *w, bench_scale_t *c)
+{
+	double begin = w->runners[0].begin, end = w->runners[0].end, seconds = 0, clocks = 0;
+
+	for (uint32_t i = 0; i < c->instances; i++)
+	{
+		const runner_t *r = &w->runners[i];
+		double others = 1 - r->cpu_s / (r->end - r->begin);
+		begin = r->begin < begin ? r->begin : begin;
+		end = r->end > end ? r->end : end;
+		clocks += (double) r->clocks;
+		seconds += r->end - r->begin;
+		c->disturbed = others > c->disturbed ? others : c->disturbed;
+		c->probe = r->probe > c->probe ? r->probe : c->probe;
+		c->packets += (uint64_t) r->batches * MVT_BATCH_MAX;
+		c->created += r->made;
+		c->wrong += r->wrong;
+	}
+	c->mpps = (double) c->packets / (end - begin) / 1e6;
+	c->cost = (bench_cost_t){ .clocks = clocks / (double) c->packets,
+				  .ns = seconds * 1e9 / (double) c->packets };
+}
+
 int
 bench_scale (bench_scale_t *c)
 {
-	pthread_barrier_t barrier;
-	double slowest = 0;
+	race_t race = { 0 };
 	world_t w;
 	int err = world_init (&w, c);
 
-	c->mpps = 0;
-	c->packets = c->created = c->wrong = 0;
+	c->mpps = c->disturbed = 0;
+	c->packets = c->created = c->wrong = c->probe = 0;
 	c->cost = (bench_cost_t){ 0 };
-	if (err)
+	for (uint32_t i = 0; i < c->instances && !err; i++)
 	{
-		world_exit (&w, c->instances);
-		return err;
-	}
-	pthread_barrier_init (&barrier, NULL, c->instances);
-	for (uint32_t i = 0; i < c->instances; i++)
-	{
-		w.runners[i].barrier = &barrier;
+		w.runners[i].race = &race;
 		/* they are few: one that could not be made would leave the others waiting */
 		while (pthread_create (&w.runners[i].thread, NULL, runner_main, &w.runners[i]))
 			sched_yield ();
 	}
-	for (uint32_t i = 0; i < c->instances; i++)
-	{
-		runner_t *r = &w.runners[i];
-		pthread_join (r->thread, NULL);
-		if (r->cost.ns > slowest)
-			slowest = r->cost.ns;
-		c->cost.ns += r->cost.ns / c->instances;
-		c->cost.clocks += r->cost.clocks / c->instances;
-		c->packets += (uint64_t) c->batches * MVT_BATCH_MAX;
-		c->created += r->made;
-		c->wrong += r->wrong;
-	}
-	c->mpps = c->instances * 1e3 / slowest;
-	pthread_barrier_destroy (&barrier);
+	for (uint32_t i = 0; i < c->instances && !err; i++)
+		pthread_join (w.runners[i].thread, NULL);
+	if (!err)
+		sum_up (&w, c);
 	world_exit (&w, c->instances);
-	return MVT_OK;
+	return err;
 }
 
 int

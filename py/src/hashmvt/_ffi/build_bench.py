@@ -88,6 +88,8 @@ typedef struct {
     uint64_t seed;
     double mpps;
     bench_cost_t cost;
+    double disturbed;
+    uint64_t probe;
     uint64_t packets, created;
     uint64_t wrong;
     ...;

@@ -130,7 +130,7 @@ table_argument = click.argument(
 
 @contextlib.contextmanager
 def progress(total: int) -> Iterator[Callable[[], None]]:
-    """Show progress on a terminal, nothing in a pipe."""
+    """Show progress on a terminal, nothing in a pipe; never while something is measured."""
     if not sys.stderr.isatty():
         yield lambda: None
         return
@@ -140,10 +140,16 @@ def progress(total: int) -> Iterator[Callable[[], None]]:
         MofNCompleteColumn(),
         console=Console(stderr=True),
         transient=True,
+        auto_refresh=False,
     )
     with bar:
         task = bar.add_task("bench", total=total)
-        yield lambda: bar.advance(task)
+
+        def step() -> None:
+            bar.advance(task)
+            bar.refresh()
+
+        yield step
 
 
 @contextlib.contextmanager

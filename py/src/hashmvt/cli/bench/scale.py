@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,14 +24,15 @@ from hashmvt.cli.machine import this_machine
 from hashmvt.cli.output import Column, Json, plural, table
 from hashmvt.dataplane.embedded import engine_settings, stepped
 from hashmvt.experiments.scaling import (
+    UNDISTURBED,
     AgentParts,
     Case,
+    Meter,
     Nat,
     Run,
     Trace,
     agent_parts,
     heartbeat_s,
-    measure,
     trace,
 )
 
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 _MAX_INSTANCES = 64
 _FLOWS = 65536
 _NEW = 82
-_BATCHES = 2048
+_BATCHES = 256
 _TRACED_FLOWS = 1024
 _TRACED_BATCHES = 2
 _HEARTBEATS = 200
@@ -67,6 +69,11 @@ class _Result:
     @property
     def wrong(self) -> int:
         return sum(run.wrong for run in self.runs)
+
+    @property
+    def disturbed(self) -> int:
+        """Runs that others disturbed however often they were tried."""
+        return sum(run.disturbed > UNDISTURBED for run in self.runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,7 @@ class _Agent:
     type=click.IntRange(1, 1 << 16),
     default=_BATCHES,
     metavar="N",
-    help="Batches of 256 packets of each instance in a run.",
+    help="Batches of 256 packets in a run, of the instance that is done first.",
 )
 @click.option(
     "--trace/--no-trace",
@@ -138,7 +145,8 @@ def command(
     HashMVT's shards beside a plain NAT whose threads share one pool of ports, under a lock and
     under atomic operations; and the same plain NAT with a pool for each thread, which tells the
     cost of sharing from everything else. Each instance writes its own packets. Arithmetic without
-    memory tells how far the CPUs themselves are so many. The trace runs two instances in turn, an
+    memory tells how far the CPUs themselves are so many. Ratios are of runs of the same round; a
+    run that others disturb is tried again. The trace runs two instances in turn, an
     instruction at a time, and counts the cache lines that both write. At the end, what the agent
     takes of an instance's core. The paper's figure 8a.
     """
@@ -157,12 +165,13 @@ def command(
         for nat in Nat
         for n in range(1, most + 1)
     ]
+    meter = Meter(most)
     parts: list[AgentParts] = []
     with progress(runs * len(results)) as step:
         for turn in range(runs):
             parts.append(agent_parts(results[0].case, seed=seed + turn))
             for result in results:
-                result.runs.append(measure(result.case, seed=seed + turn))
+                result.runs.append(meter.measure(result.case, seed=seed + turn))
                 step()
     settings = stepped(engine_settings(default_config()), instances=most)
     beats = [1e6 * heartbeat_s(settings, times=_HEARTBEATS) for _turn in range(runs)]
@@ -184,18 +193,19 @@ def command(
     return DONE
 
 
-def _speedup(result: _Result, results: Sequence[_Result]) -> float:
-    """Return throughput over that of one instance of the same NAT."""
+def _speedups(result: _Result, results: Sequence[_Result]) -> list[float]:
+    """Return throughput over that of one instance of the same NAT, round by round."""
     one = next(r for r in results if r.case.nat is result.case.nat and r.case.instances == 1)
-    return result.mpps.median / one.mpps.median
+    return [run.mpps / alone.mpps for run, alone in zip(result.runs, one.runs, strict=True)]
 
 
-def _of_cpus(result: _Result, results: Sequence[_Result]) -> float:
-    """Return the speedup over that of arithmetic alone, which is what the CPUs give."""
-    measure_of = next(
+def _of_cpus(result: _Result, results: Sequence[_Result]) -> list[float]:
+    """Return the speedups over those of arithmetic alone, which are what the CPUs give."""
+    cpus = next(
         r for r in results if r.case.nat is Nat.NONE and r.case.instances == result.case.instances
     )
-    return _speedup(result, results) / _speedup(measure_of, results)
+    pairs = zip(_speedups(result, results), _speedups(cpus, results), strict=True)
+    return [ours / theirs for ours, theirs in pairs]
 
 
 def _agent_text(agent: _Agent) -> str:
@@ -225,28 +235,34 @@ def _agent_json(agent: _Agent) -> list[Json]:
 
 
 def _text(results: Sequence[_Result], runs: int) -> str:
-    rows = [
-        (
-            result.case.nat.value,
-            str(result.case.instances),
-            f"{result.mpps.median:.2f}",
-            f"{result.mpps.least:.2f}-{result.mpps.most:.2f}",
-            f"{_speedup(result, results):.2f}",
-            f"{_of_cpus(result, results):.2f}",
-            f"{result.clocks.median:.0f}",
-            f"{result.trace.instructions:.0f}" if result.trace else "-",
-            str(result.trace.both) if result.trace else "-",
+    rows = []
+    for result in results:
+        times = Spread.of(_speedups(result, results))
+        rows.append(
+            (
+                result.case.nat.value,
+                str(result.case.instances),
+                f"{result.mpps.median:.2f}",
+                f"{result.mpps.least:.2f}-{result.mpps.most:.2f}",
+                f"{times.median:.2f}",
+                f"{times.least:.2f}-{times.most:.2f}",
+                f"{statistics.median(_of_cpus(result, results)):.2f}",
+                f"{result.clocks.median:.0f}",
+                str(result.disturbed),
+                f"{result.trace.instructions:.0f}" if result.trace else "-",
+                str(result.trace.both) if result.trace else "-",
+            )
         )
-        for result in results
-    ]
     columns = [
         Column("nat", right=False),
         Column("instances"),
         Column("Mpps"),
         Column("min-max"),
         Column("times one"),
+        Column("min-max"),
         Column("of the CPUs"),
         Column("clocks/packet"),
+        Column("disturbed"),
         Column("instructions"),
         Column("lines written by 2"),
     ]
@@ -261,9 +277,11 @@ def _json(result: _Result, results: Sequence[_Result], runs: int) -> Json:
         "new_per_1024": result.case.new_per_1024,
         "runs": runs,
         **result.mpps.json("mpps", 3),
-        "times_one": round(_speedup(result, results), 3),
-        "times_one_over_arithmetic": round(_of_cpus(result, results), 3),
+        **Spread.of(_speedups(result, results)).json("times_one", 3),
+        **Spread.of(_of_cpus(result, results)).json("times_one_over_arithmetic", 3),
         **result.clocks.json("clocks_per_packet"),
+        "disturbed": round(max(run.disturbed for run in result.runs), 4),
+        "disturbed_runs": result.disturbed,
         "packets": sum(run.packets for run in result.runs),
         "wrong": result.wrong,
         "instructions_per_packet": None,
