@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hashmvt.experiments import scaleout
 from hashmvt.experiments.mixes import Mix, MixError
-from hashmvt.experiments.scaleout import Plan, run
+from hashmvt.experiments.scaleout import UNDISTURBED, Event, Others, Plan, Run, Sample, run_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,12 +91,12 @@ def test_a_slow_mix_arrives_whole_and_a_fast_one_scales_out() -> None:
     """What is offered is translated or lost; overload brings the second instance to work."""
     with closing(Mix.make(seed=1)) as mix:
         slow = Plan(1, 1, 2, 0.5, 0.5, period_s=10, lifetime_s=2, interval_s=0.5)
-        for sample in run(slow, mix, 100_000).samples:
+        for sample in run_at(slow, mix, 100_000).samples:
             assert 45_000 < sample.offered < 55_000
             assert sample.active == 1
             assert sample.refused == 0
         fast = Plan(2, 1, 20, 1.0, 1.0, period_s=10, lifetime_s=1, interval_s=0.5)
-        found = run(fast, mix, 1e9)
+        found = run_at(fast, mix, 1e9)
     assert any("scale-out of instance 0 to 1: done" in event.text for event in found.events)
     first, last = found.samples[0], found.samples[-1]
     assert (first.active, last.active) == (1, 2)
@@ -105,7 +107,77 @@ def test_a_slow_mix_arrives_whole_and_a_fast_one_scales_out() -> None:
         assert sample.offered >= sample.translated
 
 
-def test_output_and_plot(hashmvt: Callable[..., Result], tmp_path: Path) -> None:
+def _run(capacity: float, *samples: tuple[float, float], done_s: float = 2.0) -> Run:
+    """Return a run of a capacity whose samples have a rate and others."""
+    return Run(
+        capacity,
+        tuple(
+            Sample(1.0 + i, 1.0, rate, rate, 0.0, 0.0, 2, (rate / 2, rate / 2), disturbed)
+            for i, (rate, disturbed) in enumerate(samples)
+        ),
+        (Event(1.0, "scale-out: begun, load"), Event(done_s, "scale-out: done")),
+    )
+
+
+def test_points_are_relative_to_their_run_and_leave_out_what_was_disturbed(
+    hashmvt: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A machine that is slower in one run than in another changes nothing; one in use is seen."""
+    much = 2 * UNDISTURBED
+    runs = iter(
+        [
+            _run(10e6, (8e6, 0.0), (1e6, much), done_s=2.0),
+            _run(20e6, (18e6, 0.0), (18e6, 0.0), done_s=3.0),
+            _run(40e6, (4e6, much), (2e6, much), done_s=7.0),
+        ]
+    )
+    monkeypatch.setattr("hashmvt.cli.bench.scaleout.run", lambda *_a, **_k: next(runs))
+    options = ("--instances", "2", "--seconds", "2", "--runs", "3", "--plot", tmp_path)
+    result = hashmvt("bench", "scaleout", *options, "--json")
+    points = [row for row in result.json["results"] if row["kind"] == "point"]
+    assert [point["left_out"] for point in points] == [1, 2]
+    assert [point["translated_percent"] for point in points] == [85.0, 90.0]
+    assert points[0]["translated_percent_min"] == 80.0
+    assert points[0]["translated_mpps"] == 13.0
+    drawing = (tmp_path / "scaleout.svg").read_text()
+    for text in ("% of what 2 instances can do", "by instance 1", "done"):
+        assert text in drawing
+
+
+def test_where_all_were_disturbed_none_is_left_out(
+    hashmvt: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "hashmvt.cli.bench.scaleout.run", lambda *_a, **_k: _run(10e6, (8e6, 2 * UNDISTURBED))
+    )
+    result = hashmvt("bench", "scaleout", "--instances", "2", "--runs", "2")
+    assert "100 %: 2 instances can do 10.00 Mpps (10.00-10.00)" in result.out
+    assert result.out.splitlines()[3].split() == [
+        "1.0", "100", "80.0", "80.0", "80.0-80.0", "0.0", "8.00", "2", "0",
+    ]  # fmt: skip
+
+
+def test_who_else_uses_the_cpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All that is busy or was taken by the hypervisor, less this process."""
+    stat = tmp_path / "stat"
+    tick = os.sysconf("SC_CLK_TCK")
+    now, own = [10.0], [1.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], process_time=lambda: own[0])
+    monkeypatch.setattr(scaleout, "time", clock)
+    stat.write_text(f"cpu  {tick} 0 0 999 999 0 0 0 0 0\n")
+    others = Others(stat)
+    now[0], own[0] = 12.0, 4.0  # this one took 3 of the 4 seconds there are
+    stat.write_text(f"cpu  {4 * tick} 0 {tick} 999 999 0 0 {tick} 0 0\n")
+    assert others.since() == pytest.approx((3 + 1 + 1 - 3) / 2)
+    stat.unlink()
+    now[0], own[0] = 13.0, 5.0
+    assert others.since() == 0
+
+
+def test_output_and_plot(
+    hashmvt: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(scaleout, "CALIBRATE_S", 0.3)
     path = tmp_path / "mix.pcap"
     path.write_bytes(_capture(MIX * 100))
     quick = ("--seconds", "1", "--instances", "1", "--interval", "0.5", "--runs", "2")
@@ -119,6 +191,8 @@ def test_output_and_plot(hashmvt: Callable[..., Result], tmp_path: Path) -> None
         assert 0.8 <= point["rate"] <= 1.0
         assert 0 < point["translated_mpps_min"] <= point["translated_mpps"]
         assert point["instances"] == 1
+        assert point["left_out"] in {0, 1}
+        assert 0 < point["translated_percent_min"] <= point["translated_percent"]
     assert (tmp_path / "scaleout.svg").exists()
 
 

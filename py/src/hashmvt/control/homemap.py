@@ -415,7 +415,7 @@ def cut_in_half(
     Among cuts that are within `tolerance` of a half, the one at the roundest address wins, because
     it needs the fewest prefixes. Empty when nothing can be cut: one address, or all in one.
     """
-    hosts = sorted((addr, weight) for addr, weight in weights.items() if weight > 0)
+    hosts = sorted((int(addr), weight) for addr, weight in weights.items() if weight > 0)
     if len(hosts) < 2:  # noqa: PLR2004 - a cut needs two sides
         return []
     total = sum(weight for _addr, weight in hosts)
@@ -424,14 +424,14 @@ def cut_in_half(
     for (low, weight), (high, _next) in itertools.pairwise(hosts):
         below += weight
         off = abs(below / total - 0.5)
-        round_bits = (int(low) ^ int(high)).bit_length() - 1
+        round_bits = (low ^ high).bit_length() - 1
         within = off <= tolerance
         rank = (within, float(round_bits), -off) if within else (within, -off, float(round_bits))
         if best is None or rank > best[0]:
-            best = (rank, int(high) >> round_bits << round_bits)
+            best = (rank, high >> round_bits << round_bits)
     if best is None:
         return []
-    first, last = int(hosts[0][0]), int(hosts[-1][0])
+    first, last = hosts[0][0], hosts[-1][0]
     bits = (first ^ last).bit_length()
     start, end = first >> bits << bits, (last >> bits << bits) + (1 << bits) - 1
     lower, upper = _prefixes(start, best[1] - 1), _prefixes(best[1], end)
@@ -443,7 +443,13 @@ def _prefixes(first: int, last: int) -> list[IPv4Network]:
 
 
 def _host(addr: IPv4Address) -> IPv4Network:
-    return IPv4Network(addr)
+    return IPv4Network((int(addr), HOST_BITS))  # of an address alone it would go by its text
+
+
+def _place(key: Key) -> tuple[int, int, int]:
+    """Where a range stands in a map; prefixes compare as that says, but ten times slower."""
+    realm, prefix = key
+    return realm, int(prefix.network_address), prefix.prefixlen
 
 
 class _Edit:
@@ -481,7 +487,7 @@ class _Edit:
         """Ranges by realm and prefix, each table once."""
         tables: dict[Buckets, int] = {}
         ranges = []
-        for key in sorted(self._ranges):
+        for key in sorted(self._ranges, key=_place):
             entry, owner = self._ranges[key]
             table = None
             if owner.instance is None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import statistics
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ from hashmvt.cli.machine import this_machine
 from hashmvt.cli.output import Column, Json, number, plural, table
 from hashmvt.cli.ranges import FloatRange
 from hashmvt.experiments.mixes import Mix
-from hashmvt.experiments.scaleout import Plan, Run, Sample, capacity, run
+from hashmvt.experiments.scaleout import UNDISTURBED, Plan, Run, Sample, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,11 +104,12 @@ def command(
 ) -> int:
     """Measure throughput over time while the rate varies and instances are added.
 
-    First, what all instances do when they get all they take. Then, with the instances of the
-    start, the rate goes up and down between two shares of that; agent and coordinator watch
-    the load as they always do, and scale out. The mix of flows is that of a CAPTURE (pcap or
-    pcapng; gzip is recognised), else one that is made up; packets have 64 bytes. The paper's
-    figure 8b.
+    First in each run, what all instances do when they get all they take. Then, with the instances
+    of the start, the rate goes up and down between two shares of that; agent and coordinator watch
+    the load as they always do, and scale out. Figures are relative to what all could do in the same
+    run; where others had a tenth of a CPU, the run is left out of that point. The mix of flows is
+    that of a CAPTURE (pcap or pcapng; gzip is recognised), else one that is made up; packets have
+    64 bytes. The paper's figure 8b.
     """
     cpus = this_machine().cpus
     all_of_them = instances or min(cpus, _MAX_INSTANCES)
@@ -127,77 +130,101 @@ def command(
         lifetime_s=lifetime,
         interval_s=interval,
     )
-    found, capacities = [], []
     with (
         terminable(),
         closing(Mix.read(capture) if capture else Mix.make(seed=seed)) as mix,
         progress(runs * round(seconds / interval)) as step,
     ):
-        for _turn in range(runs):
-            capacities.append(capacity(plan, mix))
-            found.append(run(plan, mix, capacities[-1], step))
-    best = Spread.of([one / 1e6 for one in capacities])
+        found = [run(plan, mix, step) for _turn in range(runs)]
     if as_json:
-        write_results(_json(mix, plan, best, found))
+        write_results(_json(mix, plan, found))
     else:
-        click.echo(_text(mix, plan, best, found))
+        click.echo(_text(mix, plan, found))
     if plots:
-        _plot(plots, plan, best, found)
+        _plot(plots, plan, found)
     if all_of_them > cpus:
         say(f"{all_of_them} instances share {plural(cpus, 'CPU')}: these figures are no scaling")
     return DONE
 
 
-def _points(found: Sequence[Run]) -> list[list[Sample]]:
-    """Return the samples of all runs, point by point: a run may end with one more or less."""
-    return [list(point) for point in zip(*(one.samples for one in found), strict=False)]
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """The samples of all runs at one time, each with what its run could do."""
+
+    seen: Sequence[tuple[Sample, float]]
+
+    @property
+    def undisturbed(self) -> Sequence[tuple[Sample, float]]:
+        """Those that others did not disturb; all where there is none."""
+        return [one for one in self.seen if one[0].disturbed <= UNDISTURBED] or self.seen
+
+    def of(self, figure: Callable[[Sample], float]) -> Spread:
+        return Spread.of([figure(sample) for sample, _capacity in self.undisturbed])
+
+    def percent(self, figure: Callable[[Sample], float]) -> Spread:
+        """Of what all instances could do in the same run."""
+        return Spread.of([100 * figure(sample) / all_ for sample, all_ in self.undisturbed])
 
 
-def _of(point: Sequence[Sample], figure: Callable[[Sample], float]) -> Spread:
-    return Spread.of([figure(sample) for sample in point])
+def _points(found: Sequence[Run]) -> list[_Point]:
+    """Return the points of all runs: a run may end with one more or less."""
+    rows = zip(*([(one, run.capacity) for one in run.samples] for run in found), strict=False)
+    return [_Point(row) for row in rows]
 
 
-def _mpps(point: Sequence[Sample], name: str) -> Spread:
-    return _of(point, lambda sample: float(getattr(sample, name)) / 1e6)
+def _capacity(found: Sequence[Run]) -> Spread:
+    return Spread.of([one.capacity / 1e6 for one in found])
 
 
-def _text(mix: Mix, plan: Plan, best: Spread, found: Sequence[Run]) -> str:
+def _rate(name: str) -> Callable[[Sample], float]:
+    return lambda sample: float(getattr(sample, name))
+
+
+def _mpps(name: str) -> Callable[[Sample], float]:
+    return lambda sample: float(getattr(sample, name)) / 1e6
+
+
+def _text(mix: Mix, plan: Plan, found: Sequence[Run]) -> str:
     rows = []
     for point in _points(found):
-        offered, lost = _mpps(point, "offered").median, _mpps(point, "lost").median
-        done = _mpps(point, "translated")
+        done, each = point.percent(_rate("translated")), point.percent
         rows.append(
             (
-                f"{_of(point, lambda s: s.at_s).median:.1f}",
-                f"{100 * _of(point, lambda s: s.share).median:.0f}",
-                f"{offered:.2f}",
-                f"{done.median:.2f}",
-                f"{done.least:.2f}-{done.most:.2f}",
-                f"{100 * lost / offered if offered else 0.0:.1f}",
-                f"{_of(point, lambda s: s.active).median:g}",
+                f"{point.of(lambda s: s.at_s).median:.1f}",
+                f"{100 * point.of(lambda s: s.share).median:.0f}",
+                f"{each(_rate('offered')).median:.1f}",
+                f"{done.median:.1f}",
+                f"{done.least:.1f}-{done.most:.1f}",
+                f"{each(_rate('lost')).median:.1f}",
+                f"{point.of(_mpps('translated')).median:.2f}",
+                f"{point.of(lambda s: s.active).median:g}",
+                str(len(point.seen) - len(point.undisturbed)),
             )
         )
     columns = [
         Column("second"),
         Column("rate %"),
-        Column("offered Mpps"),
-        Column("translated"),
+        Column("offered %"),
+        Column("translated %"),
         Column("min-max"),
         Column("lost %"),
+        Column("translated Mpps"),
         Column("instances"),
+        Column("left out"),
     ]
     steps = "\n".join(f"{event.at_s:6.2f} s  {event.text}" for event in found[0].events)
+    best = _capacity(found)
     return (
         f"{heading(len(found))}\n"
         f"{mix.name}: {number(mix.packets)} packets, {number(mix.flows)} flows, "
-        f"{number(mix.hosts)} hosts; {plural(plan.instances, 'instance')} can do "
+        f"{number(mix.hosts)} hosts; 100 %: {plural(plan.instances, 'instance')} can do "
         f"{best.median:.2f} Mpps ({best.least:.2f}-{best.most:.2f})\n"
         f"{table(columns, rows)}"
         + (f"\nsteps of the coordinator, first run:\n{steps}" if steps else "")
     )
 
 
-def _json(mix: Mix, plan: Plan, best: Spread, found: Sequence[Run]) -> list[Json]:
+def _json(mix: Mix, plan: Plan, found: Sequence[Run]) -> list[Json]:
     results: list[Json] = [
         {
             "kind": "capacity",
@@ -207,18 +234,20 @@ def _json(mix: Mix, plan: Plan, best: Spread, found: Sequence[Run]) -> list[Json
             "hosts": mix.hosts,
             "instances": plan.instances,
             "runs": len(found),
-            **best.json("mpps", 3),
+            **_capacity(found).json("mpps", 3),
         }
     ]
     for point in _points(found):
         row: dict[str, Json] = {
             "kind": "point",
-            "second": round(_of(point, lambda s: s.at_s).median, 3),
-            "rate": round(_of(point, lambda s: s.share).median, 4),
-            **_of(point, lambda s: s.active).json("instances", 1),
+            "second": round(point.of(lambda s: s.at_s).median, 3),
+            "rate": round(point.of(lambda s: s.share).median, 4),
+            **point.of(lambda s: s.active).json("instances", 1),
+            "left_out": len(point.seen) - len(point.undisturbed),
         }
         for name in _FIGURES:
-            row.update(_mpps(point, name).json(f"{name}_mpps", 3))
+            row.update(point.of(_mpps(name)).json(f"{name}_mpps", 3))
+            row.update(point.percent(_rate(name)).json(f"{name}_percent", 2))
         results.append(row)
     for n, one in enumerate(found):
         results += [
@@ -228,26 +257,39 @@ def _json(mix: Mix, plan: Plan, best: Spread, found: Sequence[Run]) -> list[Json
     return results
 
 
-def _plot(plots: Plots, plan: Plan, best: Spread, found: Sequence[Run]) -> None:
+def _marks(found: Sequence[Run]) -> list[tuple[float, str]]:
+    """Return when the first scale-out begins and ends: medians of the runs that saw it."""
+    marks = []
+    for end, label in ((": begun", "scale-out begins"), (": done", "done")):
+        firsts = [
+            next((event.at_s for event in one.events if end in event.text), None) for one in found
+        ]
+        seconds = [at for at in firsts if at is not None]
+        if seconds:
+            marks.append((statistics.median(seconds), label))
+    return marks
+
+
+def _plot(plots: Plots, plan: Plan, found: Sequence[Run]) -> None:
     points = _points(found)
-    seconds = [_of(point, lambda s: s.at_s).median for point in points]
+    seconds = [point.of(lambda s: s.at_s).median for point in points]
     lines = [
-        Line("offered", seconds, [_mpps(point, "offered") for point in points]),
-        Line("translated", seconds, [_mpps(point, "translated") for point in points]),
+        Line(name, seconds, [point.percent(_rate(name)) for point in points])
+        for name in ("offered", "translated")
     ]
     if plan.start < plan.instances:
         lines += [
             Line(
                 f"by instance {i}",
                 seconds,
-                [_of(point, lambda s, i=i: s.by_instance[i] / 1e6) for point in points],  # type: ignore[misc]
+                [point.percent(lambda s, i=i: s.by_instance[i]) for point in points],  # type: ignore[misc]
             )
             for i in range(min(plan.instances, 4))
         ]
-    marks = [
-        (event.at_s, "scale-out begins" if "begun" in event.text else "done")
-        for event in found[0].events
-        if "begun" in event.text or event.text.endswith("done")
-    ]
-    title = f"Rate {100 * plan.least:g} to {100 * plan.most:g} % of {best.median:.1f} Mpps"
-    plots.lines("scaleout", Axes(title, "seconds", "Mpps", marks=marks), lines)
+    axes = Axes(
+        f"Rate {100 * plan.least:g} to {100 * plan.most:g} % of {_capacity(found).median:.1f} Mpps",
+        "seconds",
+        f"% of what {plural(plan.instances, 'instance')} can do",
+        marks=_marks(found),
+    )
+    plots.lines("scaleout", axes, lines)
