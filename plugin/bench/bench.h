@@ -179,12 +179,13 @@ typedef struct
 int bench_scale (bench_scale_t *c);
 
 /* The same two instances in turn on the caller's thread, `batches` of 32 packets each, one
- * instruction at a time: which lines of memory does which of them write? All of the process's
- * memory is watched but this thread's stack. */
+ * instruction at a time: which lines of memory does which of them write and read? All of the
+ * process's memory is watched but this thread's stack. */
 typedef struct
 {
 	uint64_t lines[2];   /* written by each instance */
 	uint64_t both;	     /* of them, by the two */
+	uint64_t across;     /* of the others, those that the other one reads */
 	double instructions; /* per packet, source not included */
 } bench_trace_t;
 

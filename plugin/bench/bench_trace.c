@@ -9,13 +9,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 
+#define PAGE	    4096
 #define TRAP_FLAG   0x100
+#define FAULT_WRITE 2 /* of a page fault's error code */
 #define REGIONS	    1024
-#define LINES	    (1u << 20) /* places for written lines */
+#define LINES	    (1u << 20) /* places for lines; 0: empty */
 #define STACK	    (64u << 10)
-#define OPEN_MAX    8 /* regions that one instruction may store to */
+#define OPEN_MAX    8 /* accesses that one instruction may have stopped for */
 #define SPARE_PAGES 4096u
 #define SELF_SIZE   (3 * 4096u)
 
@@ -28,12 +31,12 @@ struct trace
 {
 	region_t region[REGIONS];
 	uint32_t n_regions;
-	uint32_t open[OPEN_MAX], n_open; /* writable until the instruction is over */
+	uint32_t open[OPEN_MAX], n_open; /* accessible until the instruction is over */
 	unsigned who;
 	volatile int running;
 	bool overflow;
 	uint64_t instructions;
-	uint64_t line[LINES]; /* address / 64 << 2 | who wrote it as bits; 0: empty */
+	uint64_t line[LINES]; /* address / 64 << 4 | who read it << 2 | who wrote it, as bits */
 	uintptr_t next;	      /* the line behind the store's; 0: none */
 	uint64_t was[MVT_CACHE_LINE / 8];
 	struct sigaction old_segv, old_trap;
@@ -41,24 +44,30 @@ struct trace
 	uint8_t stack[STACK];
 };
 
-static trace_t *tracing; /* the handlers' */
+/* The handlers', on a page of its own, which is not watched. */
+static union
+{
+	trace_t *trace;
+	uint8_t page[PAGE];
+} tracing __attribute__ ((aligned (PAGE)));
 
 static void
-note (trace_t *t, uintptr_t addr)
+note (trace_t *t, uintptr_t addr, bool write)
 {
 	uint64_t line = addr / MVT_CACHE_LINE;
 	uint32_t at = (uint32_t) (line * 0x9e3779b97f4a7c15ull >> 44);
 
 	for (uint32_t tries = 0; tries < LINES; tries++, at = (at + 1) % LINES)
-		if (!t->line[at] || t->line[at] >> 2 == line)
+		if (!t->line[at] || t->line[at] >> 4 == line)
 		{
-			t->line[at] = line << 2 | (t->line[at] & 3) | 1u << t->who;
+			t->line[at] =
+				line << 4 | (t->line[at] & 15) | 1u << (t->who + (write ? 0 : 2));
 			return;
 		}
 	t->overflow = true;
 }
 
-/* The handlers call nothing but mprotect: a function's first call would have the loader write. */
+/* The handlers call no function of another library: its address lies where they may not read. */
 static void
 copy_line (uint64_t *to, uintptr_t from)
 {
@@ -88,28 +97,38 @@ region_of (const trace_t *t, uintptr_t addr)
 static void
 protect (const trace_t *t, uint32_t i, int how)
 {
-	mprotect ((void *) t->region[i].from, t->region[i].to - t->region[i].from, how);
+	long rc = SYS_mprotect;
+
+	__asm__ volatile ("syscall"
+			  : "+a"(rc)
+			  : "D"(t->region[i].from), "S"(t->region[i].to - t->region[i].from),
+			    "d"((long) how)
+			  : "rcx", "r11", "memory");
 }
 
-/* A store: note it, let it through. */
+/* A load or a store: note it, let it through. An instruction that does both faults as a store, or
+ * once more. */
 static void
 on_fault (int sig, siginfo_t *info, void *context)
 {
-	trace_t *t = tracing;
+	trace_t *t = tracing.trace;
+	const ucontext_t *u = context;
 	uintptr_t addr = (uintptr_t) info->si_addr;
+	bool write = u->uc_mcontext.gregs[REG_ERR] & FAULT_WRITE;
 	uint32_t i = region_of (t, addr);
 	uintptr_t next = (addr | (MVT_CACHE_LINE - 1)) + 1;
 
-	(void) context;
 	if (i == MVT_NONE || t->n_open == OPEN_MAX)
 	{
 		/* a real fault: the default action when the instruction is tried again */
 		signal (sig, SIG_DFL);
 		return;
 	}
-	note (t, addr);
+	note (t, addr, write);
 	t->open[t->n_open++] = i;
-	protect (t, i, PROT_READ | PROT_WRITE);
+	protect (t, i, write ? PROT_READ | PROT_WRITE : PROT_READ);
+	if (!write)
+		return;
 	t->next = next < t->region[i].to ? next : 0;
 	if (t->next)
 		copy_line (t->was, next);
@@ -119,17 +138,17 @@ on_fault (int sig, siginfo_t *info, void *context)
 static void
 on_step (int sig, siginfo_t *info, void *context)
 {
-	trace_t *t = tracing;
+	trace_t *t = tracing.trace;
 	ucontext_t *u = context;
 
 	(void) sig;
 	(void) info;
 	t->instructions++;
 	if (t->next && !line_is (t->was, t->next))
-		note (t, t->next);
+		note (t, t->next, true);
 	t->next = 0;
 	while (t->n_open)
-		protect (t, t->open[--t->n_open], t->running ? PROT_READ : PROT_READ | PROT_WRITE);
+		protect (t, t->open[--t->n_open], t->running ? PROT_NONE : PROT_READ | PROT_WRITE);
 	if (t->running)
 		u->uc_mcontext.gregs[REG_EFL] |= TRAP_FLAG;
 	else
@@ -147,8 +166,16 @@ add_region (trace_t *t, uintptr_t from, uintptr_t to)
 	return true;
 }
 
-/* The writable mappings of the process, but this stack, the trace, and the pages of this thread's
- * control block: the kernel writes there at every signal (rseq). */
+/* A mapping without a piece that is not watched. */
+static bool
+add_around (trace_t *t, uintptr_t from, uintptr_t to, uintptr_t hole, uintptr_t end)
+{
+	return add_region (t, from, to < hole ? to : hole) &&
+	       add_region (t, from > end ? from : end, to);
+}
+
+/* The writable mappings of the process, but this stack, the trace, what the handlers read, and the
+ * pages of this thread's control block: the kernel writes there at every signal (rseq). */
 static bool
 find_regions (trace_t *t)
 {
@@ -168,8 +195,13 @@ find_regions (trace_t *t)
 		    (here >= from && here < to) || strstr (line, "[stack]") ||
 		    ((uintptr_t) t >= from && (uintptr_t) t < to))
 			continue;
-		fits = add_region (t, from, to < self ? to : self) &&
-		       add_region (t, from > self + SELF_SIZE ? from : self + SELF_SIZE, to);
+		uintptr_t hole = (uintptr_t) &tracing, end = hole + PAGE;
+		if (hole < from || hole >= to)
+		{
+			hole = self;
+			end = self + SELF_SIZE;
+		}
+		fits = add_around (t, from, to, hole, end);
 	}
 	fclose (maps);
 	return fits;
@@ -211,7 +243,7 @@ trace_begin (trace_t *trace, unsigned who)
 	struct sigaction step = { .sa_sigaction = on_step, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 	stack_t stack = { .ss_sp = trace->stack, .ss_size = sizeof trace->stack };
 
-	tracing = trace;
+	tracing.trace = trace;
 	trace->who = who;
 	trace->running = 1;
 	sigfillset (&fault.sa_mask);
@@ -220,7 +252,7 @@ trace_begin (trace_t *trace, unsigned who)
 	sigaction (SIGSEGV, &fault, &trace->old_segv);
 	sigaction (SIGTRAP, &step, &trace->old_trap);
 	for (uint32_t i = 0; i < trace->n_regions; i++)
-		protect (trace, i, PROT_READ);
+		protect (trace, i, PROT_NONE);
 	__asm__ volatile ("int3" ::: "memory");
 }
 
@@ -244,7 +276,9 @@ trace_result (const trace_t *trace, uint64_t packets, bench_trace_t *out)
 	{
 		out->lines[0] += trace->line[i] & 1;
 		out->lines[1] += trace->line[i] >> 1 & 1;
-		out->both += (trace->line[i] & 3) == 3;
+		unsigned wrote = trace->line[i] & 3, read = trace->line[i] >> 2 & 3;
+		out->both += wrote == 3;
+		out->across += (wrote == 1 && read & 2) || (wrote == 2 && read & 1);
 	}
 }
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Which lines of memory are written, and how many instructions it takes, exactly: the CPU stops
- * after every instruction (trap flag), and all writable memory is read-only meanwhile, so that each
- * store faults, is noted, and is let through. Stores of a value that was there already count as
- * well, which a comparison of memory before and after would miss: a lock, for one.
+ * Which lines of memory are written and read, and how many instructions it takes, exactly: the CPU
+ * stops after every instruction (trap flag), and all writable memory is out of reach meanwhile, so
+ * that each load and each store faults, is noted, and is let through. Stores of a value that was
+ * there already count as well, which a comparison of memory before and after would miss: a lock,
+ * for one.
  *
  * Watched is every private writable mapping of the process but the calling thread's stack, its
  * control block, and the trace's own. A store that crosses into the next line is noted there if it
- * changed it. x86-64 Linux; a microsecond or two per instruction, a hundred on some
- * virtual machines, so for a few hundred packets.
+ * changed it; a load that does is noted in the first alone. x86-64 Linux; a microsecond or two per
+ * instruction, a hundred on some virtual machines, so for a few hundred packets.
  */
 #ifndef BENCH_TRACE_H
 #define BENCH_TRACE_H

@@ -39,6 +39,7 @@ def test_one_row_per_nat_and_number(hashmvt: Callable[..., Result]) -> None:
         assert 0 < row["mpps_min"] <= row["mpps"] <= row["mpps_max"]
         assert 0 < row["clocks_per_packet_min"] <= row["clocks_per_packet"]
         assert row["lines_written_by_two"] is None
+        assert row["lines_written_by_one_read_by_the_other"] is None
         assert row["times_one"] == 1 or row["instances"] > 1
         assert row["times_one_over_arithmetic"] == 1 or row["nat"] != "arithmetic"
     agent = {row["agent"]: row for row in results if "agent" in row}
@@ -97,7 +98,7 @@ def test_shards_share_no_line_and_pools_do() -> None:
     ours = trace(Case(Nat.HASHMVT, 2, 256, new_per_1024=82, batches=1), seed=3)
     if ours is None:
         pytest.skip("only x86-64 Linux can trace")
-    assert ours.both == 0
+    assert (ours.both, ours.across) == (0, 0)
     assert min(ours.lines) > 32
     assert 50 < ours.instructions < 3000
     locked = trace(Case(Nat.LOCK, 2, 256, new_per_1024=82, batches=1), seed=3)

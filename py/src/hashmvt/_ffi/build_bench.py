@@ -95,7 +95,9 @@ typedef struct {
     ...;
 } bench_scale_t;
 int bench_scale (bench_scale_t *c);
-typedef struct { uint64_t lines[2]; uint64_t both; double instructions; ...; } bench_trace_t;
+typedef struct {
+    uint64_t lines[2]; uint64_t both; uint64_t across; double instructions; ...;
+} bench_trace_t;
 int bench_scale_trace (const bench_scale_t *c, bench_trace_t *out);
 typedef struct { double turn, mailbox, load, sweep; } bench_agent_t;
 int bench_scale_agent (const bench_scale_t *c, bench_agent_t *out);

@@ -81,11 +81,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Which lines of memory two instances write, and what a packet takes."""
+    """Which lines of memory two instances use, and what a packet takes."""
 
     lines: tuple[int, int]
+    """Written."""
     both: int
     """Lines that both wrote."""
+    across: int
+    """Lines that one wrote and the other read."""
     instructions: float
     """Per packet, its source not included."""
 
@@ -182,7 +185,7 @@ def trace(case: Case, *, seed: int) -> Trace | None:
     if code == ErrorCode.UNSUPPORTED:
         return None
     _check(case, code)
-    return Trace((out.lines[0], out.lines[1]), out.both, out.instructions)
+    return Trace((out.lines[0], out.lines[1]), out.both, out.across, out.instructions)
 
 
 def agent_parts(case: Case, *, seed: int) -> AgentParts:

@@ -125,7 +125,7 @@ class _Agent:
     "--trace/--no-trace",
     "traced",
     default=True,
-    help="Count instructions, and lines of memory that two instances write.",
+    help="Count instructions, and lines of memory that two instances share.",
 )
 @measurement_options(PAPER_RUNS)
 def command(
@@ -146,9 +146,9 @@ def command(
     under atomic operations; and the same plain NAT with a pool for each thread, which tells the
     cost of sharing from everything else. Each instance writes its own packets. Arithmetic without
     memory tells how far the CPUs themselves are so many. Ratios are of runs of the same round; a
-    run that others disturb is tried again. The trace runs two instances in turn, an
-    instruction at a time, and counts the cache lines that both write. At the end, what the agent
-    takes of an instance's core. The paper's figure 8a.
+    run that others disturb is tried again. The trace runs two instances in turn, an instruction at
+    a time, and counts the cache lines that both write, or one writes and the other reads. At the
+    end, what the agent takes of an instance's core. The paper's figure 8a.
     """
     cpus = this_machine().cpus
     most = instances or min(cpus, _MAX_INSTANCES)
@@ -251,6 +251,7 @@ def _text(results: Sequence[_Result], runs: int) -> str:
                 str(result.disturbed),
                 f"{result.trace.instructions:.0f}" if result.trace else "-",
                 str(result.trace.both) if result.trace else "-",
+                str(result.trace.across) if result.trace else "-",
             )
         )
     columns = [
@@ -265,6 +266,7 @@ def _text(results: Sequence[_Result], runs: int) -> str:
         Column("disturbed"),
         Column("instructions"),
         Column("lines written by 2"),
+        Column("by 1, read by 1"),
     ]
     return f"{heading(runs)}\n{table(columns, rows)}"
 
@@ -287,11 +289,13 @@ def _json(result: _Result, results: Sequence[_Result], runs: int) -> Json:
         "instructions_per_packet": None,
         "lines_written": None,
         "lines_written_by_two": None,
+        "lines_written_by_one_read_by_the_other": None,
     }
     if result.trace:
         row["instructions_per_packet"] = round(result.trace.instructions, 1)
         row["lines_written"] = sum(result.trace.lines) - result.trace.both
         row["lines_written_by_two"] = result.trace.both
+        row["lines_written_by_one_read_by_the_other"] = result.trace.across
     return row
 
 
