@@ -19,9 +19,8 @@
 #define BUFFERS	    4096u	/* of each instance */
 #define RING	    4096u	/* packets that a queue holds */
 #define LOOK_S	    0.2		/* between two looks at which packets are an instance's own */
-#define INSIDE	    0x0a000000u /* 10.0.0.0/16: hosts get the addresses of others again */
-#define INSIDE_MASK 0xffffu
-#define SCATTER	    0x9e3bu	/* odd: each number is an address of its own */
+#define INSIDE	    0x0a000000u /* 10.0.0.0/12 */
+#define ADDRESSES   (1u << 20)
 #define REMOTE	    0xcb007100u /* 203.0.113.0/24 */
 #define REMOTE_PORT 443u
 
@@ -70,11 +69,13 @@ life_of (const bench_source_t *s, uint32_t host, uint32_t epoch)
 	return 1 + (uint32_t) (epoch * LOOK_S / s->lifetime + phase);
 }
 
+/* A host and those that come in its place are neighbours: what weighs much in one part of the
+ * address space goes on weighing much there, as it does at a customer's. */
 static uint32_t
 address_of (const bench_source_t *s, uint32_t host, uint32_t life)
 {
-	uint32_t n = life * s->mix->info.hosts + host;
-	return INSIDE | (n * SCATTER & INSIDE_MASK);
+	uint32_t hosts = s->mix->info.hosts, each = hosts < ADDRESSES ? ADDRESSES / hosts : 1;
+	return INSIDE | ((host * each + life % each) & (ADDRESSES - 1));
 }
 
 static uint8_t
