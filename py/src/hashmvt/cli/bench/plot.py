@@ -107,7 +107,7 @@ class Plots:
             ]
             ax.bar(at, [s.median for s in spreads], width, yerr=around, label=label, capsize=2)
         ax.set_xticks(range(len(groups)), groups)
-        return self._end(figure, ax, name)
+        return self._end(figure, ax, name, loc="upper left", bbox_to_anchor=(1, 1))  # beside bars
 
     def _begin(self, axes: Axes) -> tuple[Any, Any]:
         figure, ax = self._pyplot.subplots(figsize=_SIZE)
@@ -120,9 +120,9 @@ class Plots:
             ax.set_yscale("log")
         return figure, ax
 
-    def _end(self, figure: Any, ax: Any, name: str) -> Path:
+    def _end(self, figure: Any, ax: Any, name: str, **legend: Any) -> Path:
         ax.grid(alpha=0.3)
-        ax.legend(fontsize="small")
+        ax.legend(fontsize="small", **legend)
         if ax.get_yscale() == "linear":
             ax.set_ylim(bottom=0)  # only now: it would have fixed the upper end too
         path = self._folder / f"{name}.svg"
