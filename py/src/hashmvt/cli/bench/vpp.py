@@ -424,8 +424,6 @@ def _pool_share(installation: Installation, nats: Sequence[str], *, as_json: boo
     return DONE
 
 
-
-
 def _draw(rows: Sequence[Row], plots: Plots) -> None:
     """Draw clocks and Mpps of each NAT over the flows: of each protocol, direction and order."""
     groups: dict[tuple[Proto, Way, Visit], list[Row]] = {}
