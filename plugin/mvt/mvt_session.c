@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mvt_session.h"
 
-/* Places beyond the last bucket that a hash leads to, so that probing needs no wrap. */
+/* With those beyond the last bucket that a hash leads to, so that probing needs no wrap. */
 static size_t
-places (const mvt_sessions_t *s)
+all_buckets (const mvt_sessions_t *s)
 {
-	return ((size_t) s->n + MVT_SESSION_PROBES - 1) * MVT_SESSION_SLOTS;
+	return (size_t) s->n + MVT_SESSION_PROBES - 1;
 }
 
 mvt_sessions_t *
@@ -18,15 +18,17 @@ mvt_sessions_new (uint32_t max, const mvt_secret_t *secret, const mvt_mem_t *mem
 	s->max = max;
 	s->n = max / (MVT_SESSION_SLOTS / 2) + 1;
 	s->secret = *secret;
-	s->records = mvt_mem_reserve (mem, places (s) * sizeof *s->records, MVT_CACHE_LINE, true);
-	s->sibling = mvt_mem_reserve (mem, places (s) * sizeof *s->sibling, MVT_CACHE_LINE, true);
-	if (!s->records || !s->sibling)
+	size_t size = all_buckets (s) * sizeof *s->buckets;
+	size_t side = all_buckets (s) * sizeof *s->sides;
+	s->buckets = mvt_mem_reserve (mem, size, MVT_CACHE_LINE, true);
+	s->sides = mvt_mem_reserve (mem, side, MVT_CACHE_LINE, true);
+	if (!s->buckets || !s->sides)
 	{
 		mvt_sessions_remove (s);
 		return NULL;
 	}
-	mvt_backed_init (&s->backed, s->records, places (s) * sizeof *s->records, mem);
-	mvt_backed_init (&s->backed_siblings, s->sibling, places (s) * sizeof *s->sibling, mem);
+	mvt_backed_init (&s->backed, s->buckets, size, mem);
+	mvt_backed_init (&s->backed_sides, s->sides, side, mem);
 	return s;
 }
 
@@ -36,79 +38,94 @@ mvt_sessions_remove (mvt_sessions_t *s)
 	if (!s)
 		return;
 	mvt_mem_t mem = s->mem;
-	mvt_mem_free (&mem, s->records, places (s) * sizeof *s->records);
-	mvt_mem_free (&mem, s->sibling, places (s) * sizeof *s->sibling);
+	mvt_mem_free (&mem, s->buckets, all_buckets (s) * sizeof *s->buckets);
+	mvt_mem_free (&mem, s->sides, all_buckets (s) * sizeof *s->sides);
 	mvt_mem_free (&mem, s, sizeof *s);
 }
 
-static uint32_t
-bucket_of (const mvt_sessions_t *s, const mvt_session_t *r)
+mvt_session_t
+mvt_sessions_get (const mvt_sessions_t *s, uint32_t place)
 {
-	return mvt_sessions_bucket (s, mvt_session_line (r), r->rem_addr, r->rem_port);
+	const mvt_session_bucket_t *b = mvt_sessions_bucket_of (s, place);
+	uint32_t slot = place % MVT_SESSION_SLOTS, state = b->state[slot];
+
+	return (mvt_session_t){
+		.remote = mvt_session_remote (b->rem_addr[slot], (uint16_t) state),
+		.line = b->line[slot],
+		.last = b->last[slot],
+		.tcp_state = (uint8_t) (state >> 16),
+		.tclass = (uint8_t) (state >> 24),
+	};
 }
 
-mvt_session_t *
-mvt_sessions_find (mvt_sessions_t *s, uint32_t line, uint32_t rem_addr, uint16_t rem_port)
+static bool
+is_at (const mvt_sessions_t *s, uint32_t place, uint32_t line, uint64_t remote)
 {
-	mvt_session_t *bucket = &s->records[mvt_sessions_bucket (s, line, rem_addr, rem_port)];
+	mvt_session_t at = mvt_sessions_get (s, place);
+	return at.line == line && at.remote == remote;
+}
 
-	for (; s->count; bucket += MVT_SESSION_SLOTS)
+uint32_t
+mvt_sessions_find (const mvt_sessions_t *s, uint32_t line, uint64_t remote)
+{
+	uint32_t first = mvt_sessions_hashed (s, line, remote);
+
+	for (; s->count; first += MVT_SESSION_SLOTS)
 	{
-		for (uint32_t i = 0; i < MVT_SESSION_SLOTS; i++)
-			if (mvt_session_is (&bucket[i], line, rem_addr, rem_port))
-				return &bucket[i];
-		if (!bucket->passed)
+		for (uint32_t place = first; place < first + MVT_SESSION_SLOTS; place++)
+			if (is_at (s, place, line, remote))
+				return place;
+		if (!s->sides[first / MVT_SESSION_SLOTS].passed)
 			break;
 	}
-	return NULL;
+	return MVT_NONE;
 }
 
-/* The buckets from the one that r's hash leads to up to the one that it lies in: it is, or is no
- * more, beyond them. */
+/* The buckets from the one that a session's hash leads to up to the one that it lies in: it is, or
+ * is no more, beyond them. */
 static void
-count_passed (mvt_sessions_t *s, uint32_t r, int delta)
+count_passed (mvt_sessions_t *s, uint32_t place, uint32_t delta)
 {
-	uint32_t at = bucket_of (s, &s->records[r]);
+	mvt_session_t at = mvt_sessions_get (s, place);
+	uint32_t bucket = mvt_sessions_hashed (s, at.line, at.remote) / MVT_SESSION_SLOTS;
 
-	for (; at + MVT_SESSION_SLOTS <= r; at += MVT_SESSION_SLOTS)
-		s->records[at].passed = (uint8_t) (s->records[at].passed + delta);
+	for (; bucket < place / MVT_SESSION_SLOTS; bucket++)
+		s->sides[bucket].passed += delta;
 }
 
-mvt_session_t *
-mvt_sessions_add (mvt_sessions_t *s, uint32_t *head, uint32_t line, uint32_t rem_addr,
-		  uint16_t rem_port)
+uint32_t
+mvt_sessions_add (mvt_sessions_t *s, uint32_t *head, uint32_t line, uint64_t remote)
 {
-	uint32_t r = mvt_sessions_bucket (s, line, rem_addr, rem_port);
-	uint32_t end = r + MVT_SESSION_PROBES * MVT_SESSION_SLOTS;
+	uint32_t place = mvt_sessions_hashed (s, line, remote);
+	uint32_t end = place + MVT_SESSION_PROBES * MVT_SESSION_SLOTS;
 
 	mvt_backed_need (&s->backed, s->backed.size);
-	mvt_backed_need (&s->backed_siblings, s->backed_siblings.size);
-	while (r < end && mvt_session_line (&s->records[r]))
-		r++;
-	if (r == end || s->count == s->max)
-		return NULL;
-	s->records[r] = (mvt_session_t){
-		.rem_addr = rem_addr,
-		.rem_port = rem_port,
-		.line_low = (uint16_t) line,
-		.line_high = (uint16_t) (line >> 16),
-		.passed = s->records[r].passed,
-	};
-	count_passed (s, r, +1);
-	s->sibling[r] = *head;
-	*head = r;
+	mvt_backed_need (&s->backed_sides, s->backed_sides.size);
+	while (place < end && mvt_sessions_get (s, place).line)
+		place++;
+	if (place == end || s->count == s->max)
+		return MVT_NONE;
+	mvt_session_bucket_t *b = mvt_sessions_bucket_of (s, place);
+	uint32_t slot = place % MVT_SESSION_SLOTS;
+	b->rem_addr[slot] = (uint32_t) remote;
+	b->state[slot] = mvt_session_state (remote, 0, 0);
+	b->last[slot] = 0;
+	b->line[slot] = line;
+	count_passed (s, place, +1u);
+	*mvt_sessions_sibling (s, place) = *head;
+	*head = place;
 	s->count++;
-	return &s->records[r];
+	return place;
 }
 
 void
 mvt_sessions_unlink (mvt_sessions_t *s, uint32_t *link)
 {
-	uint32_t r = *link;
+	uint32_t place = *link;
 
-	count_passed (s, r, -1);
-	*link = s->sibling[r];
-	s->records[r] = (mvt_session_t){ .passed = s->records[r].passed };
+	count_passed (s, place, -1u);
+	*link = *mvt_sessions_sibling (s, place);
+	mvt_sessions_bucket_of (s, place)->line[place % MVT_SESSION_SLOTS] = 0;
 	s->count--;
 }
 
@@ -116,24 +133,27 @@ bool
 mvt_sessions_back_ahead (mvt_sessions_t *s)
 {
 	return mvt_backed_ahead (&s->backed, 0, s->backed.size) ||
-	       mvt_backed_ahead (&s->backed_siblings, 0, s->backed_siblings.size);
+	       mvt_backed_ahead (&s->backed_sides, 0, s->backed_sides.size);
 }
 
 int
-mvt_sessions_verify (mvt_sessions_t *s)
+mvt_sessions_verify (const mvt_sessions_t *s)
 {
 	uint64_t passed = 0, passes = 0;
-	uint32_t count = 0;
+	uint32_t count = 0, places = (uint32_t) all_buckets (s) * MVT_SESSION_SLOTS;
 
-	for (uint32_t r = 0; r < s->backed.backed / sizeof *s->records; r++)
+	if (s->backed_sides.backed < s->backed_sides.size) /* none was added yet */
+		return s->count == 0 ? 0 : __LINE__;
+	for (uint32_t place = 0; place < places; place++)
 	{
-		const mvt_session_t *at = &s->records[r];
-		passed += at->passed;
-		if (!mvt_session_line (at))
+		mvt_session_t at = mvt_sessions_get (s, place);
+		if (place % MVT_SESSION_SLOTS == 0)
+			passed += s->sides[place / MVT_SESSION_SLOTS].passed;
+		if (!at.line)
 			continue;
-		if (mvt_sessions_find (s, mvt_session_line (at), at->rem_addr, at->rem_port) != at)
+		if (mvt_sessions_find (s, at.line, at.remote) != place)
 			return __LINE__;
-		passes += (r - bucket_of (s, at)) / MVT_SESSION_SLOTS;
+		passes += (place - mvt_sessions_hashed (s, at.line, at.remote)) / MVT_SESSION_SLOTS;
 		count++;
 	}
 	return count == s->count && passed == passes ? 0 : __LINE__;

@@ -56,7 +56,7 @@ typedef struct
 	union
 	{
 		uint32_t hash;	  /* in2out only */
-		uint32_t session; /* from further on: first record of its bucket */
+		uint32_t session; /* from further on: where its hash leads to */
 	};
 	uint32_t kind; /* proto and state LIVE as in the entry; NAT44_* */
 } nat44_slot_t;
@@ -89,6 +89,8 @@ _Static_assert (offsetof (mvt_entry_t, in_port) == 4 && offsetof (mvt_entry_t, r
 			offsetof (mvt_entry_t, ext_port) == 12 &&
 			offsetof (mvt_entry_t, proto) == 14 && offsetof (mvt_entry_t, state) == 15,
 		"an endpoint is one word of the entry, protocol and state are another's top");
+_Static_assert (offsetof (mvt_entry_t, rem_port) == offsetof (mvt_entry_t, rem_addr) + 4,
+		"a remote endpoint is one word of the entry, but for its top");
 
 static inline uint64_t
 nat44_word (const void *field)
@@ -243,19 +245,18 @@ nat44_is_mapping (const nat44_batch_t *batch, const mvt_entry_t *e, const nat44_
 
 /* The remote endpoint that tells the sessions of a mapping apart: where a datagram is filtered by
  * address alone, its session has port 0 (nat44_mapping.c). */
-typedef struct
-{
-	uint32_t addr;
-	uint16_t port;
-} nat44_remote_t;
-
-static inline __attribute__ ((always_inline)) nat44_remote_t
+static inline __attribute__ ((always_inline)) uint64_t
 nat44_remote (const mvt_entry_t *e, const uint8_t *p, unsigned proto, unsigned dir)
 {
-	bool by_address = proto == MVT_PROTO_UDP && e->filter == MVT_FILTER_AD;
+	uint64_t remote = nat44_endpoint (p, dir == MVT_IN2OUT ? MVT_OUT2IN : MVT_IN2OUT);
 
-	return (nat44_remote_t){ mvt_load32 (p + (dir == MVT_IN2OUT ? 16 : 12)),
-				 by_address ? 0 : mvt_load16 (p + (dir == MVT_IN2OUT ? 22 : 20)) };
+	return proto == MVT_PROTO_UDP && e->filter == MVT_FILTER_AD ? (uint32_t) remote : remote;
+}
+
+static inline __attribute__ ((always_inline)) bool
+nat44_is_inline (const mvt_entry_t *e, uint64_t remote)
+{
+	return (nat44_word (&e->rem_addr) ^ remote) << 16 == 0;
 }
 
 /* False: it has expired. */
@@ -280,51 +281,61 @@ nat44_stage_further (const nat44_batch_t *batch, const mvt_pkt_t *pkt, nat44_slo
 
 	if (mvt_likely (e->sessions == MVT_NONE) || slot->kind == NAT44_SPECIAL)
 		return;
-	nat44_remote_t remote = nat44_remote (e, pkt->l3, (uint8_t) slot->kind, dir);
-	slot->session = mvt_sessions_bucket (batch->sessions, nat44_line_of (batch, e), remote.addr,
-					     remote.port);
+	uint64_t remote = nat44_remote (e, pkt->l3, (uint8_t) slot->kind, dir);
+	slot->session = mvt_sessions_hashed (batch->sessions, nat44_line_of (batch, e), remote);
 	slot->kind |= NAT44_FURTHER;
-	__builtin_prefetch (mvt_sessions_at (batch->sessions, slot->session), 1);
+	__builtin_prefetch (mvt_sessions_bucket_of (batch->sessions, slot->session), 1);
 }
 
-/* A packet whose mapping has further sessions: of the inline one or of the one that was asked for,
- * chosen by arithmetic, since nobody can predict a branch. */
+/* The same question as below for a session's first packet in a tick, and for whatever is rare. */
+static __attribute__ ((noinline)) bool
+nat44_refresh_session (const nat44_batch_t *batch, mvt_entry_t *e, uint64_t remote,
+		       const uint8_t *p)
+{
+	bool tcp = e->proto == MVT_PROTO_TCP;
+
+	/* an expired inline session is to be replaced */
+	if (nat44_idle_too_long (batch->now, e->last, batch->timeouts[e->tclass]))
+		return false;
+	if (nat44_is_inline (e, remote))
+		return (!tcp || mvt_tcp_quiet (e->tcp_state, p[33])) &&
+		       nat44_refresh (batch, &e->last, e->tclass);
+	uint32_t place = mvt_sessions_find (batch->sessions, nat44_line_of (batch, e), remote);
+	if (place == MVT_NONE)
+		return false;
+	mvt_session_t s = mvt_sessions_get (batch->sessions, place);
+	/* the first segment of a further one in a tick renews the permission of its address too */
+	if (tcp && (!mvt_tcp_quiet (s.tcp_state, p[33]) ||
+		    (e->filter == MVT_FILTER_AD && s.last != batch->now)))
+		return false;
+	if (!nat44_refresh (batch, &s.last, nat44_tclass (e, s.tclass)))
+		return false;
+	mvt_sessions_touch (batch->sessions, place, batch->now);
+	return true;
+}
+
+/* A packet whose mapping has further sessions. Nearly always its session is there, in the state in
+ * which nothing happens, and refreshed already in this tick: that is asked of all of them at once,
+ * since nobody can predict which one it is. */
 static inline __attribute__ ((always_inline)) bool
 nat44_is_of_session (const nat44_batch_t *batch, mvt_entry_t *e, const nat44_slot_t *slot,
-		     nat44_remote_t remote, const uint8_t *p, unsigned proto)
+		     uint64_t remote, const uint8_t *p, unsigned proto)
 {
-	uint32_t line = nat44_line_of (batch, e);
-	mvt_session_t *bucket = mvt_sessions_at (batch->sessions, slot->session), *s = bucket;
-	uint64_t differs = mvt_sessions_candidate (&s, line, remote.addr, remote.port);
-	bool is_inline = (e->rem_addr == remote.addr) & (e->rem_port == remote.port);
-	uintptr_t if_inline = -(uintptr_t) is_inline;
-	if (mvt_unlikely (differs & ~if_inline) && bucket->passed)
-	{
-		s = bucket + MVT_SESSION_SLOTS;
-		differs = mvt_sessions_candidate (&s, line, remote.addr, remote.port);
-	}
-	uint32_t *last = (uint32_t *) ((uintptr_t) &s->last ^
-				       (((uintptr_t) &s->last ^ (uintptr_t) &e->last) & if_inline));
+	bool tcp = proto == MVT_PROTO_TCP;
+	uint32_t state =
+		tcp ? mvt_session_state (remote, MVT_TCP_ESTABLISHED, MVT_TIMEOUT_TCP_ESTABLISHED)
+		    : mvt_session_state (remote, 0, MVT_TIMEOUT_UDP);
+	bool is_further =
+		mvt_sessions_fresh (mvt_sessions_bucket_of (batch->sessions, slot->session),
+				    nat44_line_of (batch, e), (uint32_t) remote, state, batch->now);
+	bool is_inline = nat44_is_inline (e, remote) & (e->last == batch->now);
 
-	if (mvt_unlikely (differs & ~if_inline))
-		return false;
-	if (proto == MVT_PROTO_TCP)
-	{
-		uintptr_t tcp_state = s->tcp_state ^ ((s->tcp_state ^ e->tcp_state) & if_inline);
-		if (mvt_unlikely (!mvt_tcp_quiet ((uint8_t) tcp_state, p[33])))
-			return false;
-	}
-	if (mvt_likely (((*last ^ batch->now) | (e->last ^ batch->now)) == 0))
+	if (tcp)
+		is_inline &= e->tcp_state == MVT_TCP_ESTABLISHED;
+	if (mvt_likely (is_further | is_inline) &&
+	    (!tcp || mvt_likely (mvt_tcp_quiet (MVT_TCP_ESTABLISHED, p[33]))))
 		return true;
-	/* an expired inline session is to be replaced, and the first segment of a further one in a
-	 * second renews the permission of its address too */
-	if (nat44_idle_too_long (batch->now, e->last, batch->timeouts[e->tclass]) ||
-	    (!is_inline && proto == MVT_PROTO_TCP && e->filter == MVT_FILTER_AD &&
-	     *last != batch->now))
-		return false;
-	return nat44_refresh (batch, last,
-			      is_inline ? e->tclass
-					: (uint16_t) (e->policy * MVT_TIMEOUT_N + s->tclass));
+	return nat44_refresh_session (batch, e, remote, p);
 }
 
 /* Nothing more about sessions or filtering has to be asked: endpoint-independent and untracked, or
@@ -335,10 +346,10 @@ nat44_is_admitted (const nat44_batch_t *batch, mvt_entry_t *e, const nat44_slot_
 {
 	if (proto == MVT_PROTO_TCP || mvt_unlikely (e->filter != MVT_FILTER_EI))
 	{
-		nat44_remote_t remote = nat44_remote (e, p, proto, dir);
+		uint64_t remote = nat44_remote (e, p, proto, dir);
 		if (batch->sessions && (slot->kind & NAT44_FURTHER))
 			return nat44_is_of_session (batch, e, slot, remote, p, proto);
-		if (mvt_unlikely (e->rem_addr != remote.addr || e->rem_port != remote.port))
+		if (mvt_unlikely (!nat44_is_inline (e, remote)))
 			return false;
 		if (proto == MVT_PROTO_TCP && mvt_unlikely (!mvt_tcp_quiet (e->tcp_state, p[33])))
 			return false;

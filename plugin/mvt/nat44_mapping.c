@@ -11,10 +11,17 @@
 
 /* ---- sessions ---- */
 
-static bool
-session_expired (const mvt_nat44_t *nat, const mvt_entry_t *e, const mvt_session_t *s, uint32_t now)
+static uint32_t
+session_find (const mvt_nat44_t *nat, const mvt_entry_t *e, uint64_t remote)
 {
-	return nat44_idle_too_long (now, s->last, nat->timeouts[nat44_tclass (e, s->tclass)]);
+	return mvt_sessions_find (nat->sessions, mvt_pool_line_of (nat->pool, e), remote);
+}
+
+static bool
+session_expired (const mvt_nat44_t *nat, const mvt_entry_t *e, uint32_t place, uint32_t now)
+{
+	mvt_session_t s = mvt_sessions_get (nat->sessions, place);
+	return nat44_idle_too_long (now, s.last, nat->timeouts[nat44_tclass (e, s.tclass)]);
 }
 
 /* A record that only says "this address was spoken to" (address-dependent filtering of TCP). It
@@ -35,16 +42,16 @@ prune_sessions (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t now, uint32_t look)
 
 	while (*link != MVT_NONE && look)
 	{
-		mvt_session_t *s = mvt_sessions_at (nat->sessions, *link);
-		if (session_expired (nat, e, s, now))
+		if (session_expired (nat, e, *link, now))
 		{
 			mvt_sessions_unlink (nat->sessions, link);
 			continue;
 		}
 		/* relative to now, so that a wrapping tick does not matter */
-		int64_t end = (int64_t) nat->timeouts[nat44_tclass (e, s->tclass)] -
-			      (int32_t) (now - s->last);
-		if (!is_permission (e, s) && (!best || end > best_end))
+		mvt_session_t s = mvt_sessions_get (nat->sessions, *link);
+		int64_t end = (int64_t) nat->timeouts[nat44_tclass (e, s.tclass)] -
+			      (int32_t) (now - s.last);
+		if (!is_permission (e, &s) && (!best || end > best_end))
 		{
 			best = link;
 			best_end = end;
@@ -73,12 +80,12 @@ nat44_revive (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t now)
 	if (!best)
 		return false;
 
-	const mvt_session_t *s = mvt_sessions_at (nat->sessions, *best);
-	e->rem_addr = s->rem_addr;
-	e->rem_port = s->rem_port;
-	e->tcp_state = s->tcp_state;
-	e->tclass = nat44_tclass (e, s->tclass);
-	e->last = s->last;
+	mvt_session_t s = mvt_sessions_get (nat->sessions, *best);
+	e->rem_addr = (uint32_t) s.remote;
+	e->rem_port = (uint16_t) (s.remote >> 32);
+	e->tcp_state = s.tcp_state;
+	e->tclass = nat44_tclass (e, s.tclass);
+	e->last = s.last;
 	mvt_sessions_unlink (nat->sessions, best);
 	return true;
 }
@@ -95,14 +102,14 @@ nat44_sessions_of (mvt_nat44_t *nat, const mvt_entry_t *e)
 /* Remember a further remote endpoint. With endpoint-independent filtering a full table is no reason
  * to refuse: the mapping goes on with the state it has. */
 static bool
-session_add (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint16_t rem_port,
-	     uint8_t tcp_state, unsigned tclass, uint32_t now, mvt_drop_t *drop)
+session_add (mvt_nat44_t *nat, mvt_entry_t *e, uint64_t remote, uint8_t tcp_state, unsigned tclass,
+	     uint32_t now, mvt_drop_t *drop)
 {
-	mvt_session_t *s = mvt_sessions_add (nat->sessions, &e->sessions,
-					     mvt_pool_line_of (nat->pool, e), rem_addr, rem_port);
-	if (s)
+	uint32_t s = mvt_sessions_add (nat->sessions, &e->sessions, mvt_pool_line_of (nat->pool, e),
+				       remote);
+	if (s != MVT_NONE)
 	{
-		mvt_session_set (s, tcp_state, tclass, now);
+		mvt_sessions_set (nat->sessions, s, tcp_state, tclass, now);
 		NAT44_COUNT (nat, sessions_created);
 		return true;
 	}
@@ -118,44 +125,43 @@ session_add (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint16_t rem_p
 
 /* ---- filtering: RFC 4787 section 5, RFC 5382 section 4.3 ---- */
 
-/* The port that tells a session's remote apart: none for an ICMP query, which names no remote port
- * (RFC 5508 REQ-1), nor where UDP is filtered by address alone. */
-static uint16_t
-session_port (const mvt_entry_t *e, uint16_t rem_port)
+/* The remote endpoint that tells sessions of a mapping apart: without its port for an ICMP query,
+ * which names none (RFC 5508 REQ-1), and where UDP is filtered by address alone. */
+static uint64_t
+session_remote (const mvt_entry_t *e, uint32_t rem_addr, uint16_t rem_port)
 {
 	bool by_address = e->proto == MVT_PROTO_ICMP ||
 			  (e->proto == MVT_PROTO_UDP && e->filter == MVT_FILTER_AD);
-	return by_address ? 0 : rem_port;
+	return mvt_session_remote (rem_addr, by_address ? 0 : rem_port);
 }
 
 static bool
-admit_datagram (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint16_t rem_port,
-		unsigned dir, uint32_t now, mvt_drop_t *drop)
+is_inline (const mvt_entry_t *e, uint64_t remote)
 {
-	if (e->filter == MVT_FILTER_EI)
+	return mvt_session_remote (e->rem_addr, e->rem_port) == remote;
+}
+
+static bool
+admit_datagram (mvt_nat44_t *nat, mvt_entry_t *e, uint64_t remote, unsigned dir, uint32_t now,
+		mvt_drop_t *drop)
+{
+	if (e->filter == MVT_FILTER_EI || is_inline (e, remote))
 	{
 		nat44_touch (e, now);
 		return true;
 	}
-	rem_port = session_port (e, rem_port);
-	if (e->rem_addr == rem_addr && e->rem_port == rem_port)
-	{
-		nat44_touch (e, now);
-		return true;
-	}
-	mvt_session_t *s = mvt_sessions_find (nat->sessions, mvt_pool_line_of (nat->pool, e),
-					      rem_addr, rem_port);
-	if (dir == MVT_OUT2IN && (!s || session_expired (nat, e, s, now)))
+	uint32_t s = session_find (nat, e, remote);
+	if (dir == MVT_OUT2IN && (s == MVT_NONE || session_expired (nat, e, s, now)))
 	{
 		*drop = MVT_DROP_FILTERED;
 		return false;
 	}
-	if (s)
+	if (s != MVT_NONE)
 	{
-		s->last = now;
+		mvt_sessions_touch (nat->sessions, s, now);
 		return true;
 	}
-	return session_add (nat, e, rem_addr, rem_port, 0, e->tclass % MVT_TIMEOUT_N, now, drop);
+	return session_add (nat, e, remote, 0, e->tclass % MVT_TIMEOUT_N, now, drop);
 }
 
 /* Address-dependent filtering lets any port of an address in that the host has spoken to. Sessions
@@ -166,29 +172,30 @@ admit_datagram (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint16_t re
 static void
 permit_address (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint32_t now)
 {
-	uint32_t line = mvt_pool_line_of (nat->pool, e);
-	mvt_session_t *s = mvt_sessions_find (nat->sessions, line, rem_addr, 0);
-	if (!s)
-		s = mvt_sessions_add (nat->sessions, &e->sessions, line, rem_addr, 0);
-	if (!s)
-		return;
-	mvt_session_set (s, MVT_TCP_CLOSED, MVT_TIMEOUT_TCP_ESTABLISHED, now);
+	uint64_t remote = mvt_session_remote (rem_addr, 0);
+	uint32_t s = session_find (nat, e, remote);
+	if (s == MVT_NONE)
+		s = mvt_sessions_add (nat->sessions, &e->sessions, mvt_pool_line_of (nat->pool, e),
+				      remote);
+	if (s != MVT_NONE)
+		mvt_sessions_set (nat->sessions, s, MVT_TCP_CLOSED, MVT_TIMEOUT_TCP_ESTABLISHED,
+				  now);
 }
 
 static bool
 address_permitted (mvt_nat44_t *nat, const mvt_entry_t *e, uint32_t rem_addr, uint32_t now)
 {
-	const mvt_session_t *s =
-		mvt_sessions_find (nat->sessions, mvt_pool_line_of (nat->pool, e), rem_addr, 0);
-	return s && !session_expired (nat, e, s, now);
+	uint32_t s = session_find (nat, e, mvt_session_remote (rem_addr, 0));
+	return s != MVT_NONE && !session_expired (nat, e, s, now);
 }
 
-/* A segment of a connection that is not known. */
+/* A segment of a connection that is not known, or expired and still at `old`. */
 static bool
-admit_tcp_new (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, mvt_session_t *old,
-	       uint32_t rem_addr, uint16_t rem_port, unsigned dir, uint32_t now, mvt_drop_t *drop)
+admit_tcp_new (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, uint32_t old,
+	       uint64_t remote, unsigned dir, uint32_t now, mvt_drop_t *drop)
 {
 	bool opens = mvt_tcp_opens (parsed->tcp_flags);
+	uint32_t rem_addr = (uint32_t) remote;
 	uint8_t state;
 
 	if (dir == MVT_OUT2IN)
@@ -210,35 +217,35 @@ admit_tcp_new (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, mvt
 	uint8_t tclass = mvt_tcp_timeout (state);
 	if (e->filter == MVT_FILTER_AD)
 		permit_address (nat, e, rem_addr, now);
-	if (old)
+	if (old != MVT_NONE)
 	{
-		mvt_session_set (old, state, tclass, now);
+		mvt_sessions_set (nat->sessions, old, state, tclass, now);
 		return true;
 	}
-	return session_add (nat, e, rem_addr, rem_port, state, tclass, now, drop);
+	return session_add (nat, e, remote, state, tclass, now, drop);
 }
 
 static bool
-admit_tcp (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, uint32_t rem_addr,
-	   uint16_t rem_port, unsigned dir, uint32_t now, mvt_drop_t *drop)
+admit_tcp (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, uint64_t remote,
+	   unsigned dir, uint32_t now, mvt_drop_t *drop)
 {
-	if (e->rem_addr == rem_addr && e->rem_port == rem_port)
+	if (is_inline (e, remote))
 	{
 		e->tcp_state = mvt_tcp_next (e->tcp_state, dir, parsed->tcp_flags);
 		e->tclass = nat44_tclass (e, mvt_tcp_timeout (e->tcp_state));
 		nat44_touch (e, now);
-		if (e->filter == MVT_FILTER_AD)
-			permit_address (nat, e, rem_addr, now);
-		return true;
 	}
-	mvt_session_t *s = mvt_sessions_find (nat->sessions, mvt_pool_line_of (nat->pool, e),
-					      rem_addr, rem_port);
-	if (!s || session_expired (nat, e, s, now))
-		return admit_tcp_new (nat, e, parsed, s, rem_addr, rem_port, dir, now, drop);
-	uint8_t state = mvt_tcp_next (s->tcp_state, dir, parsed->tcp_flags);
-	mvt_session_set (s, state, mvt_tcp_timeout (state), now);
+	else
+	{
+		uint32_t s = session_find (nat, e, remote);
+		if (s == MVT_NONE || session_expired (nat, e, s, now))
+			return admit_tcp_new (nat, e, parsed, s, remote, dir, now, drop);
+		uint8_t state = mvt_tcp_next (mvt_sessions_get (nat->sessions, s).tcp_state, dir,
+					      parsed->tcp_flags);
+		mvt_sessions_set (nat->sessions, s, state, mvt_tcp_timeout (state), now);
+	}
 	if (e->filter == MVT_FILTER_AD)
-		permit_address (nat, e, rem_addr, now);
+		permit_address (nat, e, (uint32_t) remote, now);
 	return true;
 }
 
@@ -246,8 +253,8 @@ bool
 nat44_admit (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, unsigned dir,
 	     uint32_t now, mvt_drop_t *drop)
 {
-	uint32_t rem_addr = dir == MVT_IN2OUT ? parsed->dst : parsed->src;
-	uint16_t rem_port = dir == MVT_IN2OUT ? parsed->dport : parsed->sport;
+	uint64_t remote = dir == MVT_IN2OUT ? session_remote (e, parsed->dst, parsed->dport)
+					    : session_remote (e, parsed->src, parsed->sport);
 
 	if (e->state == MVT_ENTRY_STATIC)
 	{
@@ -255,22 +262,20 @@ nat44_admit (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, unsig
 		return true;
 	}
 	if (e->proto == MVT_PROTO_TCP)
-		return admit_tcp (nat, e, parsed, rem_addr, rem_port, dir, now, drop);
-	return admit_datagram (nat, e, rem_addr, rem_port, dir, now, drop);
+		return admit_tcp (nat, e, parsed, remote, dir, now, drop);
+	return admit_datagram (nat, e, remote, dir, now, drop);
 }
 
 bool
 nat44_filter_allows (mvt_nat44_t *nat, const mvt_entry_t *e, const mvt_parsed_t *parsed,
 		     uint32_t now)
 {
-	uint16_t rem_port = session_port (e, parsed->sport);
+	uint64_t remote = session_remote (e, parsed->src, parsed->sport);
 
-	if (e->state == MVT_ENTRY_STATIC || e->filter == MVT_FILTER_EI ||
-	    (e->rem_addr == parsed->src && e->rem_port == rem_port))
+	if (e->state == MVT_ENTRY_STATIC || e->filter == MVT_FILTER_EI || is_inline (e, remote))
 		return true;
-	const mvt_session_t *s = mvt_sessions_find (nat->sessions, mvt_pool_line_of (nat->pool, e),
-						    parsed->src, rem_port);
-	if (s && !session_expired (nat, e, s, now))
+	uint32_t s = session_find (nat, e, remote);
+	if (s != MVT_NONE && !session_expired (nat, e, s, now))
 		return true;
 	return e->proto == MVT_PROTO_TCP && e->filter == MVT_FILTER_AD &&
 	       address_permitted (nat, e, parsed->src, now);
@@ -489,7 +494,7 @@ start_session (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_policy_t *p, uint32_t
 	e->filter = p->filter[e->proto];
 	nat->tracks_sessions |= e->proto == MVT_PROTO_TCP || e->filter != MVT_FILTER_EI;
 	e->rem_addr = parsed->dst;
-	e->rem_port = session_port (e, parsed->dport);
+	e->rem_port = (uint16_t) (session_remote (e, parsed->dst, parsed->dport) >> 32);
 	if (e->proto == MVT_PROTO_TCP)
 	{
 		e->tcp_state = mvt_tcp_next (MVT_TCP_CLOSED, MVT_IN2OUT, parsed->tcp_flags);
