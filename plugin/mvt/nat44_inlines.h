@@ -56,7 +56,7 @@ typedef struct
 	union
 	{
 		uint32_t hash;	  /* in2out only */
-		uint32_t session; /* from further on: where its hash leads to */
+		uint32_t session; /* from further on: its bucket in their table */
 	};
 	uint32_t kind; /* proto and state LIVE as in the entry; NAT44_* */
 } nat44_slot_t;
@@ -79,7 +79,7 @@ typedef struct
 	const mvt_pool_t *pool;
 	mvt_entry_t *lines;
 	mvt_hosts_t *hosts;
-	mvt_sessions_t *sessions; /* NULL where there are none but inline ones */
+	const mvt_sessions_t *sessions;
 	const uint32_t *timeouts;
 	uint32_t now;
 } nat44_batch_t;
@@ -271,84 +271,79 @@ nat44_refresh (const nat44_batch_t *batch, uint32_t *last, uint16_t tclass)
 	return true;
 }
 
-/* Ask for the session of a packet whose mapping has further ones. It may yet be the inline one:
- * telling them apart here is a branch that nobody can predict. */
+/* Ask for the bucket of a packet whose mapping has further sessions. It may yet be of the inline
+ * one: telling them apart here is a branch that nobody can predict. */
 static inline __attribute__ ((always_inline)) void
 nat44_stage_further (const nat44_batch_t *batch, const mvt_pkt_t *pkt, nat44_slot_t *slot,
 		     unsigned dir)
 {
+	const mvt_sessions_t *sessions = batch->sessions;
 	const mvt_entry_t *e = slot->entry;
 
-	if (mvt_likely (e->sessions == MVT_NONE) || slot->kind == NAT44_SPECIAL)
-		return;
-	uint64_t remote = nat44_remote (e, pkt->l3, (uint8_t) slot->kind, dir);
-	slot->session = mvt_sessions_hashed (batch->sessions, nat44_line_of (batch, e), remote);
-	slot->kind |= NAT44_FURTHER;
-	__builtin_prefetch (mvt_sessions_bucket_of (batch->sessions, slot->session), 1);
-}
-
-/* The same question as below for a session's first packet in a tick, and for whatever is rare. */
-static __attribute__ ((noinline)) bool
-nat44_refresh_session (const nat44_batch_t *batch, mvt_entry_t *e, uint64_t remote,
-		       const uint8_t *p)
-{
-	bool tcp = e->proto == MVT_PROTO_TCP;
-
-	/* an expired inline session is to be replaced */
-	if (nat44_idle_too_long (batch->now, e->last, batch->timeouts[e->tclass]))
-		return false;
-	if (nat44_is_inline (e, remote))
-		return (!tcp || mvt_tcp_quiet (e->tcp_state, p[33])) &&
-		       nat44_refresh (batch, &e->last, e->tclass);
-	uint32_t place = mvt_sessions_find (batch->sessions, nat44_line_of (batch, e), remote);
-	if (place == MVT_NONE)
-		return false;
-	mvt_session_t s = mvt_sessions_get (batch->sessions, place);
-	/* the first segment of a further one in a tick renews the permission of its address too */
-	if (tcp && (!mvt_tcp_quiet (s.tcp_state, p[33]) ||
-		    (e->filter == MVT_FILTER_AD && s.last != batch->now)))
-		return false;
-	if (!nat44_refresh (batch, &s.last, nat44_tclass (e, s.tclass)))
-		return false;
-	mvt_sessions_touch (batch->sessions, place, batch->now);
-	return true;
+	if (mvt_sessions_is_own (sessions, e->sessions))
+		__builtin_prefetch (mvt_sessions_own (sessions, e->sessions), 1);
+	else if (mvt_unlikely (e->sessions != MVT_NONE) && slot->kind != NAT44_SPECIAL)
+	{
+		uint64_t remote = nat44_remote (e, pkt->l3, (uint8_t) slot->kind, dir);
+		slot->session = mvt_sessions_hash (sessions, nat44_line_of (batch, e), remote);
+		slot->kind |= NAT44_FURTHER;
+		__builtin_prefetch (&sessions->table[slot->session], 1);
+	}
 }
 
 /* A packet whose mapping has further sessions. Nearly always its session is there, in the state in
  * which nothing happens, and refreshed already in this tick: that is asked of all of them at once,
  * since nobody can predict which one it is. */
 static inline __attribute__ ((always_inline)) bool
-nat44_is_of_session (const nat44_batch_t *batch, mvt_entry_t *e, const nat44_slot_t *slot,
-		     uint64_t remote, const uint8_t *p, unsigned proto)
+nat44_is_of_session (mvt_nat44_t *nat, const nat44_batch_t *batch, mvt_entry_t *e,
+		     const nat44_slot_t *slot, uint64_t remote, const uint8_t *p, unsigned proto)
 {
+	const mvt_sessions_t *sessions = batch->sessions;
+	uint32_t state = mvt_session_state (remote, 0, MVT_TIMEOUT_UDP);
 	bool tcp = proto == MVT_PROTO_TCP;
-	uint32_t state =
-		tcp ? mvt_session_state (remote, MVT_TCP_ESTABLISHED, MVT_TIMEOUT_TCP_ESTABLISHED)
-		    : mvt_session_state (remote, 0, MVT_TIMEOUT_UDP);
-	bool is_further =
-		mvt_sessions_fresh (mvt_sessions_bucket_of (batch->sessions, slot->session),
-				    nat44_line_of (batch, e), (uint32_t) remote, state, batch->now);
 	bool is_inline = nat44_is_inline (e, remote) & (e->last == batch->now);
+	mvt_session_words_t further = { 0 };
+	uint64_t hit;
 
 	if (tcp)
+	{
 		is_inline &= e->tcp_state == MVT_TCP_ESTABLISHED;
-	if (mvt_likely (is_further | is_inline) &&
-	    (!tcp || mvt_likely (mvt_tcp_quiet (MVT_TCP_ESTABLISHED, p[33]))))
+		state = mvt_session_state (remote, MVT_TCP_ESTABLISHED,
+					   MVT_TIMEOUT_TCP_ESTABLISHED);
+	}
+	if (mvt_likely (mvt_sessions_is_own (sessions, e->sessions)))
+		further = mvt_sessions_fresh (mvt_sessions_own (sessions, e->sessions), remote,
+					      state, batch->now);
+	else if (slot->kind & NAT44_FURTHER)
+	{
+		const mvt_session_bucket_t *bucket = &sessions->table[slot->session];
+		further = mvt_sessions_fresh (bucket, remote, state, batch->now) &
+			  (mvt_session_words_t) (bucket->line == nat44_line_of (batch, e));
+	}
+	hit = mvt_sessions_any (further) | is_inline;
+	/* gcc makes two branches of it otherwise, of which one depends on the packet */
+	__asm__ ("" : "+r"(hit));
+	if (mvt_likely (hit) && (!tcp || mvt_likely (mvt_tcp_quiet (MVT_TCP_ESTABLISHED, p[33]))))
 		return true;
-	return nat44_refresh_session (batch, e, remote, p);
+	return nat44_refresh_session (nat, e, remote, tcp ? p[33] : 0, batch->now);
 }
 
 /* Nothing more about sessions or filtering has to be asked: endpoint-independent and untracked, or
  * of a session that is there, TCP in mid-life. */
 static inline __attribute__ ((always_inline)) bool
-nat44_is_admitted (const nat44_batch_t *batch, mvt_entry_t *e, const nat44_slot_t *slot,
-		   const uint8_t *p, unsigned proto, unsigned dir)
+nat44_is_admitted (mvt_nat44_t *nat, const nat44_batch_t *batch, mvt_entry_t *e,
+		   const nat44_slot_t *slot, const uint8_t *p, unsigned proto, unsigned dir,
+		   bool sessions)
 {
 	if (proto == MVT_PROTO_TCP || mvt_unlikely (e->filter != MVT_FILTER_EI))
 	{
 		uint64_t remote = nat44_remote (e, p, proto, dir);
-		if (batch->sessions && (slot->kind & NAT44_FURTHER))
-			return nat44_is_of_session (batch, e, slot, remote, p, proto);
+		if (sessions && e->sessions != MVT_NONE)
+			return proto == MVT_PROTO_TCP
+				       ? nat44_is_of_session (nat, batch, e, slot, remote, p,
+							      MVT_PROTO_TCP)
+				       : nat44_is_of_session (nat, batch, e, slot, remote, p,
+							      MVT_PROTO_UDP);
 		if (mvt_unlikely (!nat44_is_inline (e, remote)))
 			return false;
 		if (proto == MVT_PROTO_TCP && mvt_unlikely (!mvt_tcp_quiet (e->tcp_state, p[33])))
@@ -358,14 +353,14 @@ nat44_is_admitted (const nat44_batch_t *batch, mvt_entry_t *e, const nat44_slot_
 }
 
 static inline __attribute__ ((always_inline)) bool
-nat44_stage_rewrite (const nat44_batch_t *batch, mvt_pkt_t *pkt, const nat44_slot_t *slot,
-		     unsigned dir)
+nat44_stage_rewrite (mvt_nat44_t *nat, const nat44_batch_t *batch, mvt_pkt_t *pkt,
+		     const nat44_slot_t *slot, unsigned dir, bool sessions)
 {
 	mvt_entry_t *e = slot->entry;
 	uint8_t *p = pkt->l3, proto = (uint8_t) slot->kind;
 
 	if (mvt_unlikely (!nat44_is_mapping (batch, e, slot, p, dir) ||
-			  !nat44_is_admitted (batch, e, slot, p, proto, dir)))
+			  !nat44_is_admitted (nat, batch, e, slot, p, proto, dir, sessions)))
 		return false;
 	e->packets[dir]++;
 	pkt->verdict = MVT_VERDICT_TRANSLATED;
@@ -425,9 +420,10 @@ nat44_step (mvt_nat44_t *nat, const nat44_batch_t *batch, mvt_pkt_t *pkts, nat44
 	{
 		/* a hairpin turns its packet's dir, so it is asked before */
 		unsigned dir = nat44_dir (&pkts[i], kind);
-		bool hit = dir == MVT_IN2OUT
-				   ? nat44_stage_rewrite (batch, &pkts[i], &slots[i], MVT_IN2OUT)
-				   : nat44_stage_rewrite (batch, &pkts[i], &slots[i], MVT_OUT2IN);
+		bool hit = dir == MVT_IN2OUT ? nat44_stage_rewrite (nat, batch, &pkts[i], &slots[i],
+								    MVT_IN2OUT, sessions)
+					     : nat44_stage_rewrite (nat, batch, &pkts[i], &slots[i],
+								    MVT_OUT2IN, sessions);
 		if (mvt_unlikely (!hit))
 		{
 			nat44_special (nat, &pkts[i], slots[i].kind != NAT44_SPECIAL, batch->now);
@@ -449,7 +445,7 @@ nat44_steps (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now, unsign
 		.pool = nat->pool,
 		.lines = mvt_pool_line (nat->pool, 0),
 		.hosts = nat->hosts,
-		.sessions = sessions ? nat->sessions : NULL,
+		.sessions = nat->sessions,
 		.timeouts = nat->timeouts,
 		.now = now,
 	};

@@ -217,7 +217,7 @@ ask_for_sessions (mvt_nat44_t *nat, mvt_entry_t *const *entries, uint32_t n)
 		uint32_t left = 0;
 		for (uint32_t i = 0; i < going; i++)
 		{
-			__builtin_prefetch (mvt_sessions_bucket_of (nat->sessions, at[i]));
+			__builtin_prefetch (mvt_sessions_bucket (nat->sessions, at[i]));
 			__builtin_prefetch (mvt_sessions_sibling (nat->sessions, at[i]));
 		}
 		for (uint32_t i = 0; i < going; i++)
@@ -646,8 +646,8 @@ mvt_nat44_verify (const mvt_nat44_t *nat)
 			     s = *mvt_sessions_sibling (n->sessions, s))
 			{
 				sessions++;
-				if (mvt_sessions_get (n->sessions, s).line !=
-				    mvt_pool_line_of (nat->pool, e))
+				if (!mvt_sessions_is_of (n->sessions, s, e->sessions,
+							 mvt_pool_line_of (nat->pool, e)))
 					return __LINE__;
 			}
 			entries++;

@@ -14,7 +14,8 @@
 static uint32_t
 session_find (const mvt_nat44_t *nat, const mvt_entry_t *e, uint64_t remote)
 {
-	return mvt_sessions_find (nat->sessions, mvt_pool_line_of (nat->pool, e), remote);
+	return mvt_sessions_find (nat->sessions, e->sessions, mvt_pool_line_of (nat->pool, e),
+				  remote);
 }
 
 static bool
@@ -24,7 +25,7 @@ session_expired (const mvt_nat44_t *nat, const mvt_entry_t *e, uint32_t place, u
 	return nat44_idle_too_long (now, s.last, nat->timeouts[nat44_tclass (e, s.tclass)]);
 }
 
-/* A record that only says "this address was spoken to" (address-dependent filtering of TCP). It
+/* A session that only says "this address was spoken to" (address-dependent filtering of TCP). It
  * lets packets in but keeps no mapping alive. */
 static bool
 is_permission (const mvt_entry_t *e, const mvt_session_t *s)
@@ -32,13 +33,10 @@ is_permission (const mvt_entry_t *e, const mvt_session_t *s)
 	return e->proto == MVT_PROTO_TCP && s->tcp_state == MVT_TCP_CLOSED;
 }
 
-/* Unlink expired sessions, looking at no more than `look` live ones; returns the link of the live
- * one that has longest to live, NULL if none. */
-static uint32_t *
-prune_sessions (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t now, uint32_t look)
+void
+nat44_prune (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t now, uint32_t look)
 {
-	uint32_t *link = &e->sessions, *best = NULL;
-	int64_t best_end = 0;
+	uint32_t *link = &e->sessions;
 
 	while (*link != MVT_NONE && look)
 	{
@@ -47,8 +45,22 @@ prune_sessions (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t now, uint32_t look)
 			mvt_sessions_unlink (nat->sessions, link);
 			continue;
 		}
-		/* relative to now, so that a wrapping tick does not matter */
+		link = mvt_sessions_sibling (nat->sessions, *link);
+		look--;
+	}
+}
+
+/* The link of the session that has longest to live, of the first ones; NULL if there is none. */
+static uint32_t *
+longest_lived (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t now)
+{
+	uint32_t *link = &e->sessions, *best = NULL;
+	int64_t best_end = 0;
+
+	for (uint32_t look = 0; *link != MVT_NONE && look < REVIVE_LOOK; look++)
+	{
 		mvt_session_t s = mvt_sessions_get (nat->sessions, *link);
+		/* relative to now, so that a wrapping tick does not matter */
 		int64_t end = (int64_t) nat->timeouts[nat44_tclass (e, s.tclass)] -
 			      (int32_t) (now - s.last);
 		if (!is_permission (e, &s) && (!best || end > best_end))
@@ -57,15 +69,8 @@ prune_sessions (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t now, uint32_t look)
 			best_end = end;
 		}
 		link = mvt_sessions_sibling (nat->sessions, *link);
-		look--;
 	}
 	return best;
-}
-
-void
-nat44_prune (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t now, uint32_t look)
-{
-	(void) prune_sessions (nat, e, now, look);
 }
 
 bool
@@ -76,7 +81,8 @@ nat44_revive (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t now)
 		e->last = now;
 		return true;
 	}
-	uint32_t *best = prune_sessions (nat, e, now, REVIVE_LOOK);
+	nat44_prune (nat, e, now, REVIVE_LOOK);
+	uint32_t *best = longest_lived (nat, e, now);
 	if (!best)
 		return false;
 
@@ -106,7 +112,7 @@ session_add (mvt_nat44_t *nat, mvt_entry_t *e, uint64_t remote, uint8_t tcp_stat
 	     uint32_t now, mvt_drop_t *drop)
 {
 	uint32_t s = mvt_sessions_add (nat->sessions, &e->sessions, mvt_pool_line_of (nat->pool, e),
-				       remote);
+				       remote, false);
 	if (s != MVT_NONE)
 	{
 		mvt_sessions_set (nat->sessions, s, tcp_state, tclass, now);
@@ -176,7 +182,7 @@ permit_address (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t rem_addr, uint32_t no
 	uint32_t s = session_find (nat, e, remote);
 	if (s == MVT_NONE)
 		s = mvt_sessions_add (nat->sessions, &e->sessions, mvt_pool_line_of (nat->pool, e),
-				      remote);
+				      remote, true);
 	if (s != MVT_NONE)
 		mvt_sessions_set (nat->sessions, s, MVT_TCP_CLOSED, MVT_TIMEOUT_TCP_ESTABLISHED,
 				  now);
@@ -264,6 +270,34 @@ nat44_admit (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, unsig
 	if (e->proto == MVT_PROTO_TCP)
 		return admit_tcp (nat, e, parsed, remote, dir, now, drop);
 	return admit_datagram (nat, e, remote, dir, now, drop);
+}
+
+bool
+nat44_refresh_session (mvt_nat44_t *nat, mvt_entry_t *e, uint64_t remote, uint8_t tcp_flags,
+		       uint32_t now)
+{
+	bool tcp = e->proto == MVT_PROTO_TCP;
+
+	/* an expired inline session is to be replaced */
+	if (nat44_expired (nat, e, now))
+		return false;
+	if (is_inline (e, remote))
+	{
+		if (tcp && !mvt_tcp_quiet (e->tcp_state, tcp_flags))
+			return false;
+		nat44_touch (e, now);
+		return true;
+	}
+	uint32_t place = session_find (nat, e, remote);
+	if (place == MVT_NONE || session_expired (nat, e, place, now))
+		return false;
+	mvt_session_t s = mvt_sessions_get (nat->sessions, place);
+	/* the first segment of a further one in a tick renews the permission of its address too */
+	if (tcp && (!mvt_tcp_quiet (s.tcp_state, tcp_flags) ||
+		    (e->filter == MVT_FILTER_AD && s.last != now)))
+		return false;
+	mvt_sessions_touch (nat->sessions, place, now);
+	return true;
 }
 
 bool

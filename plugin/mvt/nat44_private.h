@@ -160,6 +160,11 @@ bool nat44_revive (mvt_nat44_t *nat, mvt_entry_t *e, uint32_t now);
  * True: let it through. False with *drop. */
 bool nat44_admit (mvt_nat44_t *nat, mvt_entry_t *e, const mvt_parsed_t *parsed, unsigned dir,
 		  uint32_t now, mvt_drop_t *drop);
+/* The hit path's question, where sessions are not all as they nearly always are: is the session of
+ * this remote there, not expired, and does the segment leave it as it is? Then it is refreshed.
+ * False says nothing about the packet. tcp_flags: 0 for UDP. => e is live and TCP or UDP */
+bool nat44_refresh_session (mvt_nat44_t *nat, mvt_entry_t *e, uint64_t remote, uint8_t tcp_flags,
+			    uint32_t now);
 /* Would the filter let a later fragment in? It has no flags and may be anything of its datagram, so
  * it neither makes, refreshes nor changes a session. */
 bool nat44_filter_allows (mvt_nat44_t *nat, const mvt_entry_t *e, const mvt_parsed_t *parsed,

@@ -95,6 +95,16 @@ test_ahead_of_sessions (void **state)
 	first_packets (&w, 0, TCP, 2);
 	assert_int_equal (counted_mem_backs, before);
 	assert_int_equal (WORLD_SUM (&w, sessions_created), BATCH);
+	/* their own buckets get full, and those who may have more get the table, 8 MiB and more */
+	before = counted_mem_backs;
+	for (uint32_t remote = 3; remote <= 5; remote++)
+		first_packets (&w, 0, TCP, remote);
+	assert_int_equal (counted_mem_backs, before);
+	idle (&w);
+	assert_true (counted_mem_backs > before + 128);
+	before = counted_mem_backs;
+	first_packets (&w, 0, TCP, 6);
+	assert_int_equal (counted_mem_backs, before);
 	world_verify (&w);
 	world_stop (&w);
 }
