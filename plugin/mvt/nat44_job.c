@@ -235,6 +235,8 @@ sweep (mvt_nat44_t *nat, uint32_t now, uint32_t lines)
 	mvt_entry_t *entries[WALK_MAX];
 	uint32_t ended = 0;
 
+	/* of a second round in one tick further sessions expect nothing: all were looked at */
+	nat->swept &= nat->sweep_tick == now;
 	while (lines)
 	{
 		uint32_t budget = lines < WALK_MAX ? lines : WALK_MAX;
@@ -243,13 +245,14 @@ sweep (mvt_nat44_t *nat, uint32_t now, uint32_t lines)
 			mvt_pool_walk (nat->pool, &nat->sweep, entries, budget, budget, &wrapped);
 		for (uint32_t i = 0; i < n; i++)
 			__builtin_prefetch (entries[i]);
-		ask_for_sessions (nat, entries, n);
+		if (!nat->swept)
+			ask_for_sessions (nat, entries, n);
 		for (uint32_t i = 0; i < n; i++)
 		{
 			mvt_entry_t *e = entries[i];
 			if (!nat44_expired (nat, e, now))
 			{
-				if (mvt_unlikely (e->sessions != MVT_NONE))
+				if (mvt_unlikely (e->sessions != MVT_NONE) && !nat->swept)
 					nat44_prune (nat, e, now, SWEEP_SESSIONS);
 				continue;
 			}
@@ -262,6 +265,8 @@ sweep (mvt_nat44_t *nat, uint32_t now, uint32_t lines)
 		if (wrapped)
 		{
 			NAT44_COUNT (nat, sweep_rounds);
+			nat->swept = nat->sweep_tick == now;
+			nat->sweep_tick = now;
 			break;
 		}
 		lines -= budget;

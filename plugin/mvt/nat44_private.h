@@ -55,6 +55,8 @@ struct mvt_nat44
 	uint32_t max_mappings;
 	uint64_t random;
 	uint64_t sweep;			    /* cursor */
+	uint32_t sweep_tick;		    /* when this round began */
+	bool swept;			    /* a whole round was made in this tick */
 	uint32_t refused_tick[MVT_EVENT_N]; /* of the last such event: one a second is enough */
 	uint8_t log;
 	uint8_t by_host;
