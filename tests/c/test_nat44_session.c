@@ -292,6 +292,111 @@ test_connections_keep_their_address_permitted (void **state)
 	world_stop (&w);
 }
 
+/* Mappings with the first session inline, further ones in their own bucket, and in the table. */
+static const uint32_t many[] = { 1, 3, 9 };
+
+/* A segment after a reset goes on with the connection, for hours again, and in the same tick: that
+ * a session was refreshed in it already is not all that the hit path asks. */
+static void
+test_state_changes_within_a_tick (void **state)
+{
+	(void) state;
+	for (unsigned i = 0; i < sizeof many / sizeof many[0]; i++)
+	{
+		world_t w;
+		uint32_t ext, n = many[i];
+		uint16_t port;
+		uint8_t reason;
+
+		world_defaults (&w);
+		memset (w.policy.filter, MVT_FILTER_APD, sizeof w.policy.filter);
+		world_start (&w);
+		for (uint32_t r = 1; r <= n; r++)
+		{
+			open_mapping (&w, TCP, host (1), 1, WORLD_REMOTE + r, 80, &ext, &port);
+			from_outside (&w, TCP, WORLD_REMOTE + r, 80, ext, port, SYN | ACK, &reason);
+			from_outside (&w, TCP, WORLD_REMOTE + r, 80, ext, port, ACK, &reason);
+			from_outside (&w, TCP, WORLD_REMOTE + r, 80, ext, port, RST, &reason);
+		}
+		for (uint32_t r = 1; r < n; r++) /* the last one stays reset */
+			from_outside (&w, TCP, WORLD_REMOTE + r, 80, ext, port, ACK, &reason);
+		w.now += 7440;
+		for (uint32_t r = 1; r < n; r++)
+			assert_int_equal (from_outside (&w, TCP, WORLD_REMOTE + r, 80, ext, port,
+							ACK, &reason),
+					  MVT_VERDICT_TRANSLATED);
+		assert_int_equal (
+			from_outside (&w, TCP, WORLD_REMOTE + n, 80, ext, port, ACK, &reason),
+			MVT_VERDICT_DROPPED);
+		world_verify (&w);
+		world_stop (&w);
+	}
+}
+
+/* Nobody gets in by another mapping's session, where those of several share a bucket. */
+static void
+test_sessions_are_of_one_mapping (void **state)
+{
+	enum
+	{
+		HOSTS = 8,
+		REMOTES = 6 /* of each host: more than its own bucket holds */
+	};
+	(void) state;
+	world_t w;
+	uint32_t ext[HOSTS];
+	uint16_t port[HOSTS];
+	uint8_t reason;
+
+	world_defaults (&w);
+	w.max_sessions = HOSTS * REMOTES;
+	memset (w.policy.filter, MVT_FILTER_APD, sizeof w.policy.filter);
+	world_start (&w);
+	for (uint32_t h = 0; h < HOSTS; h++)
+		for (uint32_t r = 0; r < REMOTES; r++)
+			open_mapping (&w, UDP, host (1 + h), 1, WORLD_REMOTE + h * REMOTES + r, 53,
+				      &ext[h], &port[h]);
+	for (uint32_t h = 0; h < HOSTS; h++)
+		for (uint32_t r = 0; r < HOSTS * REMOTES; r++)
+			assert_int_equal (from_outside (&w, UDP, WORLD_REMOTE + r, 53, ext[h],
+							port[h], 0, &reason),
+					  r / REMOTES == h ? MVT_VERDICT_TRANSLATED
+							   : MVT_VERDICT_DROPPED);
+	world_verify (&w);
+	world_stop (&w);
+}
+
+/* The sweep takes further sessions whose time is up from a mapping that lives, however often it
+ * went round before. */
+static void
+test_sweep_ends_further_sessions (void **state)
+{
+	(void) state;
+	for (unsigned i = 0; i < sizeof many / sizeof many[0]; i++)
+	{
+		world_t w;
+		uint32_t ext;
+		uint16_t port;
+
+		world_defaults (&w);
+		memset (w.policy.filter, MVT_FILTER_APD, sizeof w.policy.filter);
+		world_start (&w);
+		for (uint32_t r = 1; r <= many[i]; r++)
+			open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE + r, 53, &ext, &port);
+		sweep_all (&w);
+		w.now += 200;
+		open_mapping (&w, UDP, host (1), 1, WORLD_REMOTE + 1, 53, &ext, &port);
+		sweep_all (&w);
+		assert_int_equal (WORLD_SUM (&w, sessions), many[i] - 1);
+		w.now += 101;
+		sweep_all (&w);
+		assert_int_equal (WORLD_SUM (&w, mappings), 1);
+		assert_int_equal (WORLD_SUM (&w, sessions), 0);
+		world_verify (&w);
+		world_stop (&w);
+	}
+}
+
 int
 main (void)
 {
@@ -300,6 +405,9 @@ main (void)
 		cmocka_unit_test (test_session_table_full),
 		cmocka_unit_test (test_mapping_lives_with_its_sessions),
 		cmocka_unit_test (test_connections_keep_their_address_permitted),
+		cmocka_unit_test (test_state_changes_within_a_tick),
+		cmocka_unit_test (test_sessions_are_of_one_mapping),
+		cmocka_unit_test (test_sweep_ends_further_sessions),
 		cmocka_unit_test (test_tcp_without_syn_makes_nothing),
 		cmocka_unit_test (test_longest_lived_session_moves_inline),
 		cmocka_unit_test (test_permission_is_no_session),
