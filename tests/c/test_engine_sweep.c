@@ -4,6 +4,7 @@
 #include "nat44_packets.h"
 
 #include "engine_private.h"
+#include "mvt_session.h"
 
 #define FLOWS 4096u
 
@@ -24,9 +25,9 @@ first_packet (world_t *w, uint32_t flow, uint32_t remote)
 	free (built.p);
 }
 
-/* An instance that had gone round in this second left the memory of further sessions, which the
- * first TCP mapping asks for, to the next busy turns, or to a packet: it did nothing more while it
- * was idle. */
+/* An instance that had gone round in this second left the memory of further sessions, which a full
+ * bucket asks for, to the next busy turns, or to a packet: it did nothing more while it was idle.
+ */
 static void
 memory_is_backed_although_the_sweep_has_gone_round (void **state)
 {
@@ -46,13 +47,17 @@ memory_is_backed_although_the_sweep_has_gone_round (void **state)
 		;
 	for (uint32_t flow = 0; flow < FLOWS; flow++)
 		first_packet (&w, flow, 1);
+	while (instance_sweep (&instance, w.now))
+		;
+	for (uint32_t remote = 2; remote < 2 + MVT_SESSION_SLOTS; remote++)
+		first_packet (&w, 0, remote);
 	before = counted_mem_backs;
 	while (instance_sweep (&instance, w.now))
 		;
 	assert_true (counted_mem_backs > before);
 	before = counted_mem_backs;
-	first_packet (&w, 0, 2);
-	assert_int_equal (WORLD_SUM (&w, sessions_created), 1);
+	first_packet (&w, 0, 2 + MVT_SESSION_SLOTS);
+	assert_int_equal (WORLD_SUM (&w, sessions_created), MVT_SESSION_SLOTS + 1);
 	assert_int_equal (counted_mem_backs, before);
 
 	/* and comes to rest */
