@@ -132,6 +132,12 @@ nat44_endpoint (const uint8_t *p, unsigned dir)
 #endif
 }
 
+static inline bool
+nat44_is_special (const nat44_slot_t *slot)
+{
+	return (uint8_t) slot->kind == NAT44_SPECIAL;
+}
+
 /* Not plain: any bucket or block may be read for it, but no entry matches it. */
 static inline void
 nat44_slot_special (const nat44_batch_t *batch, nat44_slot_t *slot, unsigned dir)
@@ -282,7 +288,7 @@ nat44_stage_further (const nat44_batch_t *batch, const mvt_pkt_t *pkt, nat44_slo
 
 	if (mvt_sessions_is_own (sessions, e->sessions))
 		__builtin_prefetch (mvt_sessions_own (sessions, e->sessions), 1);
-	else if (mvt_unlikely (e->sessions != MVT_NONE) && slot->kind != NAT44_SPECIAL)
+	else if (mvt_unlikely (e->sessions != MVT_NONE) && !nat44_is_special (slot))
 	{
 		uint64_t remote = nat44_remote (e, pkt->l3, (uint8_t) slot->kind, dir);
 		slot->session = mvt_sessions_hash (sessions, nat44_line_of (batch, e), remote);
@@ -426,7 +432,7 @@ nat44_step (mvt_nat44_t *nat, const nat44_batch_t *batch, mvt_pkt_t *pkts, nat44
 								    MVT_OUT2IN, sessions);
 		if (mvt_unlikely (!hit))
 		{
-			nat44_special (nat, &pkts[i], slots[i].kind != NAT44_SPECIAL, batch->now);
+			nat44_special (nat, &pkts[i], !nat44_is_special (&slots[i]), batch->now);
 			return dir == MVT_IN2OUT ? 1 : 1u << 16;
 		}
 	}

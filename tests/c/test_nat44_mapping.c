@@ -510,6 +510,44 @@ test_filters_of_jobs (void **state)
 	world_stop (&w);
 }
 
+/* What the hit path leaves to the slow one may meet any bucket of the index, also a full one
+ * without a tag that fits: an echo among so many mappings was once parsed as if it were UDP. */
+static void
+test_icmp_among_many_mappings (void **state)
+{
+	(void) state;
+	world_t w;
+	uint32_t ext;
+	uint16_t ext_port;
+	mvt_pkt_t pkt;
+
+	world_defaults (&w);
+	w.n_addresses = 2;
+	w.max_mappings = 1 << 16;
+	w.log = 0;
+	world_start (&w);
+	for (uint32_t flow = 0; flow < 20000; flow++)
+	{
+		open_mapping (&w, UDP, host (1 + flow % 250), (uint16_t) (1024 + flow / 250),
+			      WORLD_REMOTE, 53, &ext, &ext_port);
+		if (flow % 100)
+			continue;
+		build_t echo = { .src = host (1 + flow / 100),
+				 .dst = WORLD_REMOTE,
+				 .sport = 7,
+				 .ip_proto = ICMP,
+				 .icmp_type = 8,
+				 .payload = 20 };
+		built_t got = send (&w, MVT_IN2OUT, &echo, &pkt);
+		assert_int_equal (pkt.verdict, MVT_VERDICT_TRANSLATED);
+		echo.src = at32 (&got, 12);
+		echo.sport = at16 (&got, 24);
+		assert_is (&got, &echo);
+		free (got.p);
+	}
+	world_stop (&w);
+}
+
 int
 main (void)
 {
@@ -526,6 +564,7 @@ main (void)
 		cmocka_unit_test (test_listing),
 		cmocka_unit_test (test_batches),
 		cmocka_unit_test (test_filters_of_jobs),
+		cmocka_unit_test (test_icmp_among_many_mappings),
 	};
 
 	return cmocka_run_group_tests (tests, NULL, NULL);
