@@ -28,6 +28,7 @@ typedef struct
 	vlib_buffer_t *bufs[VLIB_FRAME_SIZE];
 	hashmvt_trace_t *traces[VLIB_FRAME_SIZE]; /* NULL where a packet is not traced */
 	u32 n;
+	u32 differ; /* not 0: they have not all the same features ahead */
 } hashmvt_mine_t;
 
 /* Where the packets of one call go; none of the arrays can overflow, a packet is in one of them. */
@@ -169,23 +170,18 @@ hashmvt_trace_after (const mvt_nat44_t *nat, hashmvt_trace_t *t, const mvt_pkt_t
 }
 
 /* Translated packets that have the same features ahead go on together, and none needs a look of its
- * own. False, and nothing has happened, when they have not. */
-static_always_inline int
+ * own. */
+static_always_inline void
 hashmvt_all_on (vlib_main_t *vm, vlib_node_runtime_t *node, const hashmvt_mine_t *mine, u32 *from)
 {
-	u32 config = mine->bufs[0]->current_config_index, differ = 0;
+	u32 config;
 	u16 next;
 
-	for (u32 i = 0; i < mine->n; i++)
-		differ |= mine->bufs[i]->current_config_index ^ config;
-	if (PREDICT_FALSE (differ))
-		return 0;
 	vnet_feature_next_u16 (&next, mine->bufs[0]);
 	config = mine->bufs[0]->current_config_index;
-	for (u32 i = 0; i < mine->n; i++)
+	for (u32 i = 1; i < mine->n; i++)
 		mine->bufs[i]->current_config_index = config;
 	vlib_buffer_enqueue_to_single_next (vm, node, from, next, mine->n);
-	return 1;
 }
 
 /* Send each packet where its verdict says. */
@@ -253,9 +249,11 @@ hashmvt_decide (vlib_main_t *vm, vlib_node_runtime_t *node, hashmvt_thread_t *me
 {
 	u32 special = nat44_process_kind (me->instance->nat, mine->pkts, mine->n, me->tick, kind);
 
-	if (PREDICT_TRUE (special == 0 && from && !is_traced) &&
-	    hashmvt_all_on (vm, node, mine, from))
+	if (PREDICT_TRUE (special == 0 && mine->differ == 0 && from && !is_traced))
+	{
+		hashmvt_all_on (vm, node, mine, from);
 		out->translated = mine->n;
+	}
 	else
 		hashmvt_each_on (node, me, mine, is_traced, out);
 }

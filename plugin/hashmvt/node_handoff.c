@@ -27,6 +27,8 @@ VLIB_NODE_FN (hashmvt_handoff_node)
 		me->first_frame = clib_cpu_time_now ();
 
 	vlib_get_buffers (vm, from, mine.bufs, n);
+	mine.n = n;
+	mine.differ = 0;
 	for (u32 i = 0; i < n; i++)
 	{
 		vlib_buffer_t *b = mine.bufs[i];
@@ -35,6 +37,7 @@ VLIB_NODE_FN (hashmvt_handoff_node)
 			vlib_prefetch_buffer_header (mine.bufs[i + 8], LOAD);
 		if (PREDICT_TRUE (i + 4 < n))
 			clib_prefetch_store (vlib_buffer_get_current (mine.bufs[i + 4]));
+		mine.differ |= b->current_config_index ^ mine.bufs[0]->current_config_index;
 		hashmvt_arrive (b, from[i], &mine.pkts[i]);
 		if (PREDICT_FALSE (is_traced))
 			mine.traces[i] = b->flags & VLIB_BUFFER_IS_TRACED
@@ -42,7 +45,6 @@ VLIB_NODE_FN (hashmvt_handoff_node)
 									 me->instance->id)
 						 : 0;
 	}
-	mine.n = n;
 	hashmvt_decide (vm, node, me, &mine, from, is_traced, NAT44_MIXED, &out);
 	hashmvt_flush (vm, node, me, &out);
 	return n;

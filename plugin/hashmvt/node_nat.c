@@ -45,6 +45,7 @@ hashmvt_nat (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame, u8
 	hashmvt_main_t *hm = &hashmvt_main;
 	hashmvt_thread_t *me = vec_elt_at_index (hm->threads, vm->thread_index);
 	u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors, n_mine = 0, all;
+	u32 config, differ = 0;
 	vlib_buffer_t *bufs[VLIB_FRAME_SIZE];
 	int is_traced = (node->flags & VLIB_NODE_FLAG_TRACE) != 0;
 	const mvt_shared_t *shared;
@@ -72,6 +73,7 @@ hashmvt_nat (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame, u8
 	all = owner_of_all (shared, dir);
 
 	vlib_get_buffers (vm, from, bufs, n);
+	config = bufs[0]->current_config_index;
 	for (u32 i = 0; i < n; i++)
 	{
 		vlib_buffer_t *b = bufs[i];
@@ -83,6 +85,7 @@ hashmvt_nat (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame, u8
 			vlib_prefetch_buffer_header (bufs[i + 8], LOAD);
 		if (PREDICT_TRUE (i + 4 < n))
 			clib_prefetch_store (vlib_buffer_get_current (bufs[i + 4]));
+		differ |= b->current_config_index ^ config;
 		hashmvt_view (b, from[i], dir, pkt);
 		if (PREDICT_FALSE (pkt->l3[8] <= 1) && ttl_ends (pkt, dir))
 		{
@@ -120,6 +123,7 @@ hashmvt_nat (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame, u8
 		}
 	}
 	mine.n = n_mine;
+	mine.differ = differ;
 	if (PREDICT_TRUE (n_mine))
 		hashmvt_decide (vm, node, me, &mine, n_mine == n ? from : 0, is_traced, dir, &out);
 	hashmvt_flush (vm, node, me, &out);
