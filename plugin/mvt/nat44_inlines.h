@@ -385,9 +385,9 @@ void nat44_special (mvt_nat44_t *nat, mvt_pkt_t *pkt, bool plain, uint32_t now);
  * and sessions. */
 static inline __attribute__ ((always_inline)) uint32_t
 nat44_step (mvt_nat44_t *nat, const nat44_batch_t *batch, mvt_pkt_t *pkts, nat44_slot_t *slots,
-	    uint32_t number, uint32_t n, unsigned kind, bool sessions, bool whole)
+	    size_t number, size_t n, unsigned kind, bool sessions, bool whole)
 {
-	uint32_t i = number;
+	size_t i = number; /* in full width, so that the stages' lags are constants of addresses */
 
 	if (whole || i < n)
 		__builtin_prefetch (pkts[i].l3, 1);
@@ -441,7 +441,7 @@ nat44_step (mvt_nat44_t *nat, const nat44_batch_t *batch, mvt_pkt_t *pkts, nat44
 
 /* Returns how many packets were no plain hits, out2in << 16 | in2out; all others are TRANSLATED. */
 static inline __attribute__ ((always_inline)) uint32_t
-nat44_steps (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now, unsigned kind,
+nat44_steps (mvt_nat44_t *nat, mvt_pkt_t *pkts, size_t n, uint32_t now, unsigned kind,
 	     bool sessions)
 {
 	const nat44_batch_t batch = {
@@ -456,11 +456,12 @@ nat44_steps (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now, unsign
 		.now = now,
 	};
 	nat44_slot_t slots[MVT_BATCH_MAX];
-	const uint32_t lag = sessions ? NAT44_AT_REWRITE_FURTHER : NAT44_AT_REWRITE;
-	uint32_t special = 0, i = 0;
+	const size_t lag = sessions ? NAT44_AT_REWRITE_FURTHER : NAT44_AT_REWRITE;
+	uint32_t special = 0;
+	size_t i = 0;
 
 	/* the last stages wait for the first packet, in the end the first ones have no more */
-	for (uint32_t end = lag; i < n + lag; end = n + lag)
+	for (size_t end = lag; i < n + lag; end = n + lag)
 	{
 		for (; i < end; i++)
 			special +=
