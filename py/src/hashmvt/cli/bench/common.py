@@ -157,12 +157,15 @@ def terminable() -> Iterator[None]:
     """Let SIGTERM end the measurement as Ctrl-C does, and let nothing interrupt the end.
 
     Processes stop and files go once; a second signal, as `timeout` sends it, would leave some
-    behind.
+    behind. It stays ignored until the program has said that it was interrupted, and is gone.
     """
     signals = (signal.SIGINT, signal.SIGTERM)
+    interrupted = False
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
         del signum, frame
+        interrupted = True
         for each in signals:
             signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
@@ -171,8 +174,9 @@ def terminable() -> Iterator[None]:
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        if not interrupted:
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
 
 def heading(runs: int) -> str:
