@@ -53,7 +53,6 @@ set_lines (u32 n)
 	tm->first = memory;
 	tm->second = memory + first_size;
 	tm->n_first = n_first;
-	tm->n_second = n;
 	fill (memory, n_first, memory + first_size, n);
 	return 0;
 }

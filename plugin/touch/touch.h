@@ -41,7 +41,6 @@ typedef struct
 	const touch_first_t *first; /* NULL until there are lines */
 	const touch_second_t *second;
 	u32 n_first;
-	u32 n_second;
 	arena_t arena;
 	size_t size; /* of both, from the first on */
 } touch_main_t;
