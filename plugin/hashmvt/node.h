@@ -247,7 +247,10 @@ static_always_inline void
 hashmvt_decide (vlib_main_t *vm, vlib_node_runtime_t *node, hashmvt_thread_t *me,
 		hashmvt_mine_t *mine, u32 *from, int is_traced, unsigned kind, hashmvt_out_t *out)
 {
-	u32 special = nat44_process_kind (me->instance->nat, mine->pkts, mine->n, me->tick, kind);
+	mvt_nat44_t *nat = me->instance->nat;
+	u32 special = kind == NAT44_MIXED
+			      ? nat44_process_batch (nat, mine->pkts, mine->n, me->tick)
+			      : nat44_process_one_way (nat, mine->pkts, mine->n, me->tick, kind);
 
 	if (PREDICT_TRUE (special == 0 && mine->differ == 0 && from && !is_traced))
 	{

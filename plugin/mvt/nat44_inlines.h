@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The hit path: what is done for every packet of a batch. nat44.c includes it once; a host that
- * compiles for several CPUs includes it once for each and calls nat44_process_kind.
+ * compiles for several CPUs includes it once for each and calls nat44_process_one_way where it
+ * knows the direction of all packets, else nat44_process_batch.
  *
  * Stages, of which each step does one packet, so that memory accesses are spread evenly between
  * instructions that wait for none, and those of a dozen packets are in flight:
  *
- *   scan     ask for the headers, count directions
+ *   scan     ask for the headers
  *   parse    check the headers, hash, ask for the bucket (in2out) or the slab's place (out2in)
  *   find     compare tags or read the place, ask for the entry
  *   stray    for the few without a candidate: their entry may lie in the alternate bucket
@@ -485,23 +486,15 @@ nat44_steps_with_sessions (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32
 	return nat44_steps (nat, pkts, n, now, NAT44_MIXED, true);
 }
 
-/* mvt_nat44_process where the direction of all packets is known, and that none was handed over; or
- * for NAT44_MIXED. kind: constant. Returns how many packets were no plain hits. */
+/* kind: constant. Returns how many packets were no plain hits. */
 static inline __attribute__ ((always_inline)) uint32_t
-nat44_process_kind (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now, unsigned kind)
+nat44_process_counted (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now, unsigned kind,
+		       uint32_t out2in, uint32_t handed_in)
 {
-	uint32_t out2in = kind == MVT_OUT2IN ? n : 0, handed_in = 0, special;
-
-	if (kind == NAT44_MIXED)
-		for (uint32_t i = 0; i < n; i++)
-		{
-			out2in += pkts[i].dir;
-			handed_in += pkts[i].hops != 0;
-		}
 	nat44_load_snapshots (nat);
-	special = mvt_unlikely (mvt_sessions_count (nat->sessions))
-			  ? nat44_steps_with_sessions (nat, pkts, n, now, kind)
-			  : nat44_steps (nat, pkts, n, now, kind, false);
+	uint32_t special = mvt_unlikely (mvt_sessions_count (nat->sessions))
+				   ? nat44_steps_with_sessions (nat, pkts, n, now, kind)
+				   : nat44_steps (nat, pkts, n, now, kind, false);
 	nat44_add (&nat->counters.received_in2out, n - out2in);
 	nat44_add (&nat->counters.received_out2in, out2in);
 	nat44_add (&nat->counters.handed_in, handed_in);
@@ -510,20 +503,30 @@ nat44_process_kind (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now,
 	return (special & 0xffff) + (special >> 16);
 }
 
-/* mvt_nat44_process. */
-static inline void
+/* mvt_nat44_process for packets of one direction (constant) of which none was handed over, and how
+ * many were no plain hits. */
+static inline __attribute__ ((always_inline)) uint32_t
+nat44_process_one_way (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now, unsigned dir)
+{
+	return nat44_process_counted (nat, pkts, n, now, dir, dir == MVT_OUT2IN ? n : 0, 0);
+}
+
+/* mvt_nat44_process, and how many packets were no plain hits. */
+static inline uint32_t
 nat44_process_batch (mvt_nat44_t *nat, mvt_pkt_t *pkts, uint32_t n, uint32_t now)
 {
-	uint32_t sum = 0; /* dir in the low bytes, hops above them */
+	uint32_t out2in = 0, handed_in = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		sum += pkts[i].dir | (uint32_t) pkts[i].hops << 16;
-	if (mvt_likely (sum == 0))
-		nat44_process_kind (nat, pkts, n, now, MVT_IN2OUT);
-	else if (sum == n)
-		nat44_process_kind (nat, pkts, n, now, MVT_OUT2IN);
-	else
-		nat44_process_kind (nat, pkts, n, now, NAT44_MIXED);
+	{
+		out2in += pkts[i].dir;
+		handed_in += pkts[i].hops != 0;
+	}
+	if (out2in == 0)
+		return nat44_process_counted (nat, pkts, n, now, MVT_IN2OUT, 0, handed_in);
+	if (out2in == n)
+		return nat44_process_counted (nat, pkts, n, now, MVT_OUT2IN, n, handed_in);
+	return nat44_process_counted (nat, pkts, n, now, NAT44_MIXED, out2in, handed_in);
 }
 
 #endif /* MVT_NAT44_INLINES_H */
